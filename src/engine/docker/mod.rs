@@ -1,0 +1,1 @@
+//! Docker, over bollard: the only place that names it.

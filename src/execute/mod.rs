@@ -1,0 +1,1 @@
+//! Executes the first stage of a plan, step by step. Decides nothing.

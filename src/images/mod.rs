@@ -1,0 +1,1 @@
+//! Images: one pull for all who want it.

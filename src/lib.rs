@@ -1,0 +1,33 @@
+//! `env-manager`: keeps a set of Docker services in the state that a folder of YAML manifests describes.
+//!
+//! This file is the map. Layers import downwards only; `tests/layering.rs` checks it.
+//!
+//! ```text
+//!  manifests ── source ──▶ desired ─┐                                     ┌─▶ status ──▶ cli
+//!  Docker ───── engine ──▶ observed ┼─▶ queue ─▶ plan(key) ─▶ first stage ┤
+//!  probes, pulls ─ results ─────────┘   backoff    (pure)      of the plan└─▶ execute ──▶ engine ──▶ Docker
+//! ```
+//!
+//! | layer | modules |
+//! |---|---|
+//! | words | [`resource`], [`backoff`], [`clock`] |
+//! | pure | [`plan`]; [`store`], [`queue`], [`manifest`], [`config`] |
+//! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`] |
+//! | loop | [`controller`] |
+//! | faces | [`cli`] |
+
+pub mod backoff;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod controller;
+pub mod engine;
+pub mod execute;
+pub mod images;
+pub mod manifest;
+pub mod plan;
+pub mod probe;
+pub mod queue;
+pub mod resource;
+pub mod source;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Manifests: parsing, validation, and the JSON Schema, from the same structs.

@@ -1,0 +1,1 @@
+//! Probes: asking containers whether they are well.

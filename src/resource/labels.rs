@@ -1,0 +1,43 @@
+//! The labels that mark what we own. Ownership is the stack label, nothing else.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub const STACK: &str = "dev.env-manager.stack";
+pub const SOURCE: &str = "dev.env-manager.source";
+pub const SERVICE: &str = "dev.env-manager.service";
+pub const SPEC_HASH: &str = "dev.env-manager.spec-hash";
+pub const SECRETS_HASH: &str = "dev.env-manager.secrets-hash";
+/// Names of the environment variables whose values are masked for ever, separated by commas.
+pub const SECRET_ENV: &str = "dev.env-manager.secret-env";
+/// The restart policy at creation: what is stopped on purpose gets `no`, and a rollback needs to know.
+pub const RESTART_POLICY: &str = "dev.env-manager.restart-policy";
+/// The source's revision at which this hash was first applied. Never compared.
+pub const REVISION: &str = "dev.env-manager.revision";
+/// The value of the annotation `env-manager.dev/restartedAt` at creation.
+pub const RESTARTED_AT: &str = "dev.env-manager.restarted-at";
+/// On images: the program that the image stands in for.
+pub const STAND_IN: &str = "dev.env-manager.stand-in";
+
+/// Every label that we set begins so; a manifest may not.
+pub const PREFIX: &str = "dev.env-manager.";
+
+/// The annotation whose change restarts a service.
+pub const RESTARTED_AT_ANNOTATION: &str = "env-manager.dev/restartedAt";
+
+/// Suffixes of the container names that a replace goes through.
+pub const NEXT: &str = ".next";
+pub const OLD: &str = ".old";
+pub const FAILED: &str = ".failed";
+
+/// Where manifests come from: `HOST:/absolute/folder`, or a git URL and path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SourceId(pub String);
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

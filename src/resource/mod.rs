@@ -1,0 +1,31 @@
+//! The words of the system (layer 0): what is desired, what is observed, what is said about it.
+//!
+//! Types and pure functions only. Nothing here is async, does I/O or logs.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`key`] | [`ResourceKey`]: what queue, store and plans are keyed by |
+//! | [`spec`] | what a manifest asks for, with every default filled in |
+//! | [`probe`] | health checks: what to ask, how often, and what was answered |
+//! | [`image`] | image references, and what an image brings with it |
+//! | [`desired`] | a spec with its generation, revision and secrets |
+//! | [`container`] | what the engine is asked to create |
+//! | [`observed`] | what the engine runs |
+//! | [`hash`] | the versioned canonical hashes that labels carry |
+//! | [`labels`] | the labels that mark what we own |
+//! | [`status`] | phases, conditions and reasons: what people and programs are told |
+
+pub mod container;
+pub mod desired;
+pub mod hash;
+pub mod image;
+pub mod key;
+pub mod labels;
+pub mod observed;
+pub mod probe;
+pub mod secret;
+pub mod spec;
+pub mod status;
+pub mod units;
+
+pub use key::{Kind, ResourceKey};

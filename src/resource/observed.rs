@@ -1,0 +1,215 @@
+//! What the engine runs, in our words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::container::{ContainerId, NetworkId};
+use super::hash::{SaltedHash, SpecHash};
+use super::image::{ImageId, ImageInfo, ImageRef};
+use super::labels::{self, SourceId};
+use super::spec::{ContainerSpec, Port, Protocol, RestartPolicy};
+use crate::clock::Timestamp;
+
+/// What was found of one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    Service(Box<ServiceObserved>),
+    Network(NetworkObserved),
+    Volume(VolumeObserved),
+}
+
+/// Everything on the engine that has to do with one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceObserved {
+    /// Containers with our stack's label and this service's name, whatever they are called.
+    pub owned: Vec<Container>,
+    /// Containers that bear a name we need and are not ours.
+    pub foreign: Vec<Foreign>,
+    /// Who publishes a host port that the spec wants (only looked for while ours does not run).
+    pub port_holders: BTreeMap<(u16, Protocol), String>,
+    /// The networks that the spec names, by name on the engine; several can share one.
+    pub networks: BTreeMap<String, Vec<Network>>,
+    /// Containers of the services whose namespaces are shared, by service name.
+    pub namespaces: BTreeMap<String, ContainerId>,
+    /// The containers' own images, as far as they are still there.
+    pub images: BTreeMap<ImageId, ImageInfo>,
+}
+
+impl ServiceObserved {
+    pub fn named(&self, name: &str) -> Option<&Container> {
+        self.owned.iter().find(|c| c.name == name)
+    }
+}
+
+/// A container of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    pub id: ContainerId,
+    /// Without Docker's leading slash.
+    pub name: String,
+    pub state: RunState,
+    /// Of the last run that ended.
+    pub exit_code: Option<i64>,
+    pub oom_killed: bool,
+    /// The engine's own words on why the last start failed (`State.Error`).
+    pub error: Option<String>,
+    pub created_at: Timestamp,
+    /// `None`: never started.
+    pub started_at: Option<Timestamp>,
+    /// `None`: never ended.
+    pub finished_at: Option<Timestamp>,
+    /// By Docker's own policy, since it was created.
+    pub restarts: u64,
+    /// The verdict of the image's HEALTHCHECK, where it is on.
+    pub health: Option<Health>,
+    pub owner: Owner,
+    /// Its configuration in the words of a spec, for drift. Networks and volumes by their names on
+    /// the engine; `files` is empty `files_marker`), and so is `secret_env`: variables
+    /// that `owner.secret_env` names are dropped when read.
+    pub config: ContainerSpec,
+    pub image_id: ImageId,
+    /// What the engine attached it to, by network name.
+    pub endpoints: BTreeMap<String, EndpointState>,
+    /// What is published right now (ephemeral host ports filled in). Empty unless it runs.
+    pub published: Vec<Port>,
+    /// Anonymous volumes by target.
+    pub anonymous: BTreeMap<String, String>,
+    /// Proof of a completed upload, and of which files.
+    pub files_marker: Option<SaltedHash>,
+    pub auto_remove: bool,
+}
+
+impl Container {
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, RunState::Running | RunState::Paused | RunState::Restarting)
+    }
+
+    /// The first address to be reached at from the host, if any.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.endpoints.values().find_map(|e| e.address)
+    }
+}
+
+/// What our labels on a container say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    pub stack: String,
+    pub source: SourceId,
+    pub service: String,
+    pub spec_hash: SpecHash,
+    pub secrets_hash: Option<SaltedHash>,
+    /// Names of the variables whose values are masked.
+    pub secret_env: BTreeSet<String>,
+    /// At creation.
+    pub restart_policy: Option<RestartPolicy>,
+    pub revision: String,
+    pub restarted_at: Option<String>,
+}
+
+impl Owner {
+    /// Reads our labels; `None` where the stack label is missing, which is: not owned by any stack.
+    pub fn from_labels(labels: &BTreeMap<String, String>) -> Option<Self> {
+        let text = |name: &str| labels.get(name).cloned().unwrap_or_default();
+        Some(Self {
+            stack: labels.get(labels::STACK)?.clone(),
+            source: SourceId(text(labels::SOURCE)),
+            service: text(labels::SERVICE),
+            spec_hash: SpecHash(text(labels::SPEC_HASH)),
+            secrets_hash: labels.get(labels::SECRETS_HASH).and_then(|h| SaltedHash::parse(h)),
+            secret_env: text(labels::SECRET_ENV).split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect(),
+            restart_policy: labels.get(labels::RESTART_POLICY).and_then(|p| RestartPolicy::parse(p)),
+            revision: text(labels::REVISION),
+            restarted_at: labels.get(labels::RESTARTED_AT).cloned(),
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RunState {
+    Created,
+    Running,
+    Paused,
+    /// Ended, and Docker waits to start it again.
+    Restarting,
+    Exited,
+    /// Half removed: only a forced removal helps.
+    Dead,
+    Removing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    Starting,
+    Healthy,
+    /// With the last line that the check wrote.
+    Unhealthy(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointState {
+    pub network_id: NetworkId,
+    /// `None` while it does not run.
+    pub address: Option<IpAddr>,
+    pub aliases: BTreeSet<String>,
+    /// As configured, not as given by the engine.
+    pub ipv4_address: Option<String>,
+}
+
+/// A container that is not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    pub id: ContainerId,
+    pub name: String,
+    pub image: ImageRef,
+    /// Set where another stack (or another source of ours) owns it.
+    pub owner: Option<Owner>,
+}
+
+/// A network that bears the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    pub id: NetworkId,
+    pub name: String,
+    pub driver: String,
+    /// The stack that owns it, if any.
+    pub stack: Option<String>,
+    pub source: SourceId,
+    pub spec_hash: SpecHash,
+    pub created_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkObserved {
+    /// All that bear the name, oldest first.
+    pub networks: Vec<Network>,
+    /// Names of containers that refer to one of them, running or not, by network id.
+    pub users: BTreeMap<NetworkId, BTreeSet<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    pub name: String,
+    pub driver: String,
+    pub stack: Option<String>,
+    pub source: SourceId,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeObserved {
+    pub volume: Option<Volume>,
+}
+
+/// A row of the engine's container list: enough to tell whose it is and whether it changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerRow {
+    pub id: ContainerId,
+    pub name: String,
+    pub image: ImageRef,
+    pub state: RunState,
+    pub owner: Option<Owner>,
+    pub labels: BTreeMap<String, String>,
+    /// What is published right now.
+    pub published: Vec<Port>,
+    /// Networks by name and id, as configured.
+    pub networks: BTreeMap<String, NetworkId>,
+}

@@ -1,0 +1,1 @@
+//! One generic store for desired, observed and status.
