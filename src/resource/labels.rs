@@ -17,6 +17,9 @@ pub const RESTART_POLICY: &str = "dev.env-manager.restart-policy";
 pub const REVISION: &str = "dev.env-manager.revision";
 /// The value of the annotation `env-manager.dev/restartedAt` at creation.
 pub const RESTARTED_AT: &str = "dev.env-manager.restarted-at";
+/// Fields that the spec set at creation, of those whose default is the engine's, separated by commas:
+/// tells a field that was taken out of a manifest from one that an engine fills in by itself.
+pub const SETS: &str = "dev.env-manager.sets";
 /// On images: the program that the image stands in for.
 pub const STAND_IN: &str = "dev.env-manager.stand-in";
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::container::{ContainerId, NetworkId};
 use super::hash::{SaltedHash, SpecHash};
@@ -32,7 +33,9 @@ pub struct ServiceObserved {
     /// Containers of the services whose namespaces are shared, by service name.
     pub namespaces: BTreeMap<String, ContainerId>,
     /// The containers' own images, as far as they are still there.
-    pub images: BTreeMap<ImageId, ImageInfo>,
+    pub images: BTreeMap<ImageId, Arc<ImageInfo>>,
+    /// What the spec's image reference points at right now; `None`: it is not there.
+    pub spec_image: Option<Arc<ImageInfo>>,
 }
 
 impl ServiceObserved {
@@ -104,19 +107,23 @@ pub struct Owner {
     pub restart_policy: Option<RestartPolicy>,
     pub revision: String,
     pub restarted_at: Option<String>,
+    /// Fields that the spec set at creation, of those whose default is the engine's (see `plan::drift`).
+    pub sets: BTreeSet<String>,
 }
 
 impl Owner {
     /// Reads our labels; `None` where the stack label is missing, which is: not owned by any stack.
     pub fn from_labels(labels: &BTreeMap<String, String>) -> Option<Self> {
         let text = |name: &str| labels.get(name).cloned().unwrap_or_default();
+        let list = |name| text(name).split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect();
         Some(Self {
             stack: labels.get(labels::STACK)?.clone(),
             source: SourceId(text(labels::SOURCE)),
             service: text(labels::SERVICE),
             spec_hash: SpecHash(text(labels::SPEC_HASH)),
             secrets_hash: labels.get(labels::SECRETS_HASH).and_then(|h| SaltedHash::parse(h)),
-            secret_env: text(labels::SECRET_ENV).split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect(),
+            secret_env: list(labels::SECRET_ENV),
+            sets: list(labels::SETS),
             restart_policy: labels.get(labels::RESTART_POLICY).and_then(|p| RestartPolicy::parse(p)),
             revision: text(labels::REVISION),
             restarted_at: labels.get(labels::RESTARTED_AT).cloned(),
@@ -182,8 +189,16 @@ pub struct Network {
 pub struct NetworkObserved {
     /// All that bear the name, oldest first.
     pub networks: Vec<Network>,
-    /// Names of containers that refer to one of them, running or not, by network id.
-    pub users: BTreeMap<NetworkId, BTreeSet<String>>,
+    /// Containers that refer to one of them, running or not, by network id.
+    pub users: BTreeMap<NetworkId, BTreeSet<NetworkUser>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetworkUser {
+    pub name: String,
+    pub id: ContainerId,
+    /// Of our stack.
+    pub owned: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
