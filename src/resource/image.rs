@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
 
 /// An image as a manifest names it: `redis:7-alpine`, `ghcr.io/a/b@sha256:…`.
 ///
@@ -146,6 +149,44 @@ pub struct ImageInfo {
 pub struct PullProgress {
     pub current: u64,
     pub total: u64,
+}
+
+/// What is known about an image that services want. An input of `plan`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ImageState {
+    /// Nobody has looked yet.
+    #[default]
+    Unknown,
+    /// Not on the engine, and nobody pulls it yet.
+    Absent,
+    Pulling(PullProgress),
+    Present(Arc<ImageInfo>),
+    /// The last pull failed, or `pullPolicy: Never` and it is not there.
+    Failed {
+        /// One line that says what failed and what to do about it.
+        message: String,
+        reason: PullFailureReason,
+        /// Trying again helps only after somebody has done something. It is tried again all the
+        /// same, as seldom as backoff allows.
+        terminal: bool,
+        /// Pulls that have failed in a row.
+        attempts: u32,
+        /// When it is tried again; `None` where that is not planned.
+        next_at: Option<Timestamp>,
+    },
+}
+
+/// Why an image is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullFailureReason {
+    /// The registry does not have it, or `pullPolicy: Never` and the engine does not.
+    NotFound,
+    /// The registry wants other credentials.
+    Denied,
+    /// The registry asks to wait.
+    Throttled,
+    /// No registry answers, the pull broke off, or the engine failed.
+    Other,
 }
 
 #[cfg(test)]
