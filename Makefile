@@ -1,0 +1,73 @@
+# All targets are safe to run twice. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+MANIFESTS ?= ./manifests
+TIMEOUT ?= 5m
+BIN := $(or $(CARGO_TARGET_DIR),target)/quick/env-manager
+# Which configuration `make up` chose (deploy/images); empty where the manifests' own images are used.
+CHOICE := .env-manager/config
+CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
+
+.PHONY: help up down status plan images build test lint bench engine test-tools clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+up: engine build images ## all nine services, up and ready; does what set-up that needs
+	@$(BIN) $(CONFIG) apply --manifests $(MANIFESTS) --timeout $(TIMEOUT)
+	if [ -s $(CHOICE) ]; then
+		printf '\nFor commands of your own: export ENV_MANAGER_CONFIG=%s PATH=%s:$$PATH\n' \
+			"$$(cat $(CHOICE))" '$(patsubst %/,%,$(dir $(abspath $(BIN))))'
+	fi
+
+down: build ## removes what `make up` made; volumes stay
+	@$(BIN) $(CONFIG) down
+
+status: build ## the table
+	@$(BIN) $(CONFIG) status
+
+plan: build ## what `make up` would change
+	@$(BIN) $(CONFIG) plan --manifests $(MANIFESTS)
+
+engine: # a working Docker, installed and started if need be
+	@deploy/docker-engine
+
+images: engine ## finds out where images come from; builds those that no registry has
+	@mkdir -p $(dir $(CHOICE))
+	deploy/images >$(CHOICE).new
+	mv $(CHOICE).new $(CHOICE)
+
+build: ## the program, at target/quick/env-manager
+	@$(CARGO) build --quiet --profile quick
+	echo "✓ $$($(BIN) version | head -n 1) built"
+
+test-tools: # Debian packages that tests and benchmark need
+	@deploy/test-tools
+
+test: engine test-tools ## all tests, against a real engine
+	@deploy/local-images/build
+	if $(CARGO) nextest --version >/dev/null 2>&1; then
+		$(CARGO) nextest run --all-features
+	else
+		$(CARGO) test --all-features
+	fi
+
+lint: ## format, clippy, shellcheck
+	@$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --all-features -- -D warnings
+	if command -v shellcheck >/dev/null; then
+		shellcheck -x .ci/run deploy/docker-engine deploy/images deploy/lib.sh deploy/test-tools \
+			deploy/local-images/build deploy/local-images/*/rootfs deploy/local-images/*/*-run deploy/local-images/redis/redis-server
+	fi
+
+bench: engine test-tools ## cold start and no-op, against docker-compose and the floor
+	@deploy/local-images/build
+	$(CARGO) bench --profile quick --bench converge
+
+clean: ## removes what Cargo built; images and services stay
+	@$(CARGO) clean
