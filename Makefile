@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .ONESHELL:
 MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
 
 CARGO ?= cargo
 MANIFESTS ?= ./manifests
@@ -22,7 +23,7 @@ up: engine build images ## all nine services, up and ready; does what set-up tha
 	@$(BIN) $(CONFIG) apply --manifests $(MANIFESTS) --timeout $(TIMEOUT)
 	if [ -s $(CHOICE) ]; then
 		printf '\nFor commands of your own: export ENV_MANAGER_CONFIG=%s PATH=%s:$$PATH\n' \
-			"$$(cat $(CHOICE))" '$(patsubst %/,%,$(dir $(abspath $(BIN))))'
+			"$(CURDIR)/$$(cat $(CHOICE))" '$(patsubst %/,%,$(dir $(abspath $(BIN))))'
 	fi
 
 down: build ## removes what `make up` made; volumes stay
