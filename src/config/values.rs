@@ -1,0 +1,204 @@
+//! From what was written to what it means, key by key.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::keys::{Key, did_you_mean};
+use super::problem::expand_home;
+use super::types::{Config, LogFormat, Percent};
+
+/// A value as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Raw {
+    /// From a flag or a variable, where everything is text.
+    Word(String),
+    /// A string of the file.
+    Text(String),
+    Int(i64),
+    Bool(bool),
+    /// What no key takes, by its name.
+    Other(&'static str),
+}
+
+/// As an error shows it.
+impl fmt::Display for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Word(s) => write!(f, "`{s}`"),
+            Self::Text(s) => write!(f, "the string {s:?}"),
+            Self::Int(i) => write!(f, "`{i}`"),
+            Self::Bool(b) => write!(f, "`{b}`"),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+/// How paths of a layer are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PathContext<'a> {
+    pub home: Option<&'a Path>,
+    pub folder: Option<&'a Path>,
+}
+
+/// Sets one key.
+///
+/// # Errors
+/// What is wrong with the value; the caller adds the key and the origin.
+pub fn assign(config: &mut Config, key: Key, raw: &Raw, paths: PathContext<'_>) -> Result<(), String> {
+    match key {
+        Key::GrpcAddr => config.grpc_addr = address(raw)?,
+        Key::MetricsHttpAddr => config.metrics_http_addr = address(raw)?,
+        Key::DockerHost => config.docker_host = docker_host(raw)?,
+        Key::Manifests => config.manifests = path(raw, paths)?,
+        Key::Stack => config.stack = stack(raw)?,
+        Key::MaxConcurrentStarts => config.max_concurrent_starts = whole(raw, 0..=100_000)? as usize,
+        Key::HealthCheckTimeoutSecs => config.health_check_timeout = seconds(raw)?,
+        Key::HealthCheckMaxAttempts => config.health_check_max_attempts = whole(raw, 0..=u32::MAX)?,
+        Key::VerboseLogging => config.verbose_logging = boolean(raw)?,
+        Key::LogFormat => config.log_format = log_format(raw)?,
+        Key::RetryMaxAttempts => config.retry.max_attempts = whole(raw, 1..=1000)?,
+        Key::RetryInitial => config.retry.backoff.initial = duration(raw, Duration::from_millis(1))?,
+        Key::RetryMax => config.retry.backoff.max = duration(raw, Duration::from_millis(1))?,
+        Key::Resync => config.resync = duration(raw, Duration::from_secs(1))?,
+        Key::Prune => config.prune = boolean(raw)?,
+        Key::PruneLimit => config.prune_limit = percent(raw)?,
+        Key::PruneDelay => config.prune_delay = duration(raw, Duration::ZERO)?,
+        Key::StateDir => config.state_dir = path(raw, paths)?,
+    }
+    Ok(())
+}
+
+fn text(raw: &Raw) -> Result<&str, String> {
+    match raw {
+        Raw::Word(s) | Raw::Text(s) => Ok(s),
+        other => Err(format!("expected a string, found {other}")),
+    }
+}
+
+fn boolean(raw: &Raw) -> Result<bool, String> {
+    match raw {
+        Raw::Bool(b) => Ok(*b),
+        Raw::Word(word) => match word.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" => Ok(false),
+            _ => Err(format!("expected true or false, found {raw}")),
+        },
+        other => Err(format!("expected true or false, found {other}")),
+    }
+}
+
+fn whole(raw: &Raw, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {
+    let wrong = || match (*range.start(), *range.end()) {
+        (low, u32::MAX) => format!("expected a whole number from {low}, found {raw}"),
+        (low, high) => format!("expected a whole number from {low} to {high}, found {raw}"),
+    };
+    let number: i64 = match raw {
+        Raw::Int(i) => *i,
+        Raw::Word(word) => word.trim().parse().map_err(|_| wrong())?,
+        _ => return Err(wrong()),
+    };
+    u32::try_from(number).ok().filter(|n| range.contains(n)).ok_or_else(wrong)
+}
+
+/// Whole seconds, as the key's name says; with a unit it is a duration.
+fn seconds(raw: &Raw) -> Result<Duration, String> {
+    match raw {
+        Raw::Word(s) | Raw::Text(s) if s.bytes().any(|b| b.is_ascii_alphabetic()) => {
+            duration(raw, Duration::from_secs(1))
+        }
+        _ => whole(raw, 1..=31_536_000).map(|n| Duration::from_secs(n.into())),
+    }
+}
+
+fn duration(raw: &Raw, least: Duration) -> Result<Duration, String> {
+    let given = match raw {
+        Raw::Word(s) | Raw::Text(s) => s.trim(),
+        Raw::Int(i) => return Err(format!("`{i}` has no unit; write it as \"{i}s\" or \"{i}ms\"")),
+        other => return Err(format!("expected a duration such as \"30s\", found {other}")),
+    };
+    let parsed = humantime::parse_duration(given)
+        .map_err(|e| format!("`{given}` is not a duration such as 500ms, 30s or 2m ({e})"))?;
+    if parsed < least {
+        return Err(format!("`{given}` is shorter than {}", humantime::format_duration(least)));
+    }
+    Ok(parsed)
+}
+
+fn percent(raw: &Raw) -> Result<Percent, String> {
+    let wrong = || format!("expected a share from 0% to 100%, found {raw}");
+    let number: i64 = match raw {
+        Raw::Int(i) => *i,
+        Raw::Word(s) | Raw::Text(s) => {
+            s.trim().strip_suffix('%').unwrap_or(s.trim()).trim_end().parse().map_err(|_| wrong())?
+        }
+        _ => return Err(wrong()),
+    };
+    u8::try_from(number).ok().filter(|n| *n <= 100).map(Percent).ok_or_else(wrong)
+}
+
+fn address(raw: &Raw) -> Result<SocketAddr, String> {
+    let given = text(raw)?.trim();
+    // The one name that needs no resolver.
+    let numeric = match given.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => given.to_owned(),
+    };
+    numeric
+        .parse()
+        .map_err(|_| format!("`{given}` is not an address; write it as IP:PORT, such as 0.0.0.0:50100 or [::1]:50100"))
+}
+
+fn docker_host(raw: &Raw) -> Result<Option<String>, String> {
+    const SCHEMES: &[&str] = &["unix://", "tcp://", "http://", "https://", "ssh://"];
+    let given = text(raw)?.trim();
+    if given.is_empty() {
+        return Ok(None);
+    }
+    match SCHEMES.iter().find_map(|s| given.strip_prefix(s)) {
+        Some(rest) if !rest.is_empty() => Ok(Some(given.to_owned())),
+        _ if given.starts_with('/') => Err(format!("`{given}` has no scheme; write it as unix://{given}")),
+        _ => Err(format!("`{given}` is not an engine's address; it begins with one of {}", SCHEMES.join(", "))),
+    }
+}
+
+fn path(raw: &Raw, context: PathContext<'_>) -> Result<PathBuf, String> {
+    let given = text(raw)?;
+    if given.is_empty() {
+        return Err("expected a path, found an empty string".to_owned());
+    }
+    let expanded = expand_home(given, context.home)?;
+    Ok(match context.folder {
+        Some(folder) if expanded.is_relative() => folder.join(expanded),
+        _ => expanded,
+    })
+}
+
+fn stack(raw: &Raw) -> Result<String, String> {
+    let given = text(raw)?;
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let edge = |b: Option<u8>| b.is_some_and(|b| inner(b) && b != b'-');
+    let bytes = given.as_bytes();
+    if bytes.len() > 63
+        || !bytes.iter().all(|b| inner(*b))
+        || !edge(bytes.first().copied())
+        || !edge(bytes.last().copied())
+    {
+        return Err(format!("`{given}` is not a stack's name: 1 to 63 of a-z, 0-9 and `-`, not at an end"));
+    }
+    Ok(given.to_owned())
+}
+
+fn log_format(raw: &Raw) -> Result<LogFormat, String> {
+    match text(raw)? {
+        "pretty" => Ok(LogFormat::Pretty),
+        "compact" => Ok(LogFormat::Compact),
+        "json" => Ok(LogFormat::Json),
+        other => {
+            let hint = did_you_mean(other, LogFormat::WORDS.iter().copied())
+                .map_or_else(String::new, |w| format!(", did you mean `{w}`?"));
+            Err(format!("`{other}` is none of {}{hint}", LogFormat::WORDS.join(", ")))
+        }
+    }
+}
