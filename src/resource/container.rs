@@ -51,6 +51,9 @@ pub struct ContainerCreate {
     pub inherited: BTreeMap<String, String>,
     /// Containers whose namespaces are shared, by service name.
     pub namespaces: BTreeMap<String, ContainerId>,
+    /// Files that are bound read-only instead of uploaded (a read-only root refuses uploads): target
+    /// to path on the engine's host. The executor has written them.
+    pub file_binds: BTreeMap<String, String>,
 }
 
 /// An attachment with the network's id looked up: names are not unique on the engine.

@@ -1,0 +1,149 @@
+//! What a service's container and probes say about it.
+
+use std::time::Duration;
+
+use super::types::PlanContext;
+use crate::clock::Timestamp;
+use crate::resource::desired::Service;
+use crate::resource::labels;
+use crate::resource::observed::{Container, RunState, ServiceObserved};
+use crate::resource::status::{ContainerSummary, Reason};
+use crate::resource::units::human_duration;
+
+/// A container without probes that Docker had to restart counts as up after running this long.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// How the container that serves is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub ready: bool,
+    pub reason: Reason,
+    pub message: String,
+    pub stalled: bool,
+    /// Look again then: a deadline passes.
+    pub wake_at: Option<Timestamp>,
+    /// The liveness probe has failed past its threshold.
+    pub dead: bool,
+}
+
+impl Verdict {
+    pub fn new(ready: bool, reason: Reason, message: impl Into<String>) -> Self {
+        Self { ready, reason, message: message.into(), stalled: false, wake_at: None, dead: false }
+    }
+
+    fn stalled(mut self) -> Self {
+        self.stalled = true;
+        self
+    }
+
+    fn waking(mut self, at: Timestamp) -> Self {
+        self.wake_at = Some(at);
+        self
+    }
+}
+
+/// Reads container and probes. For a container that runs, is paused, or is being restarted by Docker.
+pub fn verdict(service: &Service, container: &Container, cx: &PlanContext<'_>) -> Verdict {
+    let looping = container.restarts >= u64::from(cx.policy.max_attempts);
+    match container.state {
+        RunState::Running => running(service, container, looping, cx),
+        RunState::Paused => Verdict::new(false, Reason::Paused, "paused outside env-manager; left alone"),
+        RunState::Restarting => {
+            let verdict = Verdict::new(false, Reason::CrashLoop, crash_text(container));
+            if looping { verdict.stalled() } else { verdict }
+        }
+        RunState::Created => Verdict::new(false, Reason::Creating, "created, not started"),
+        RunState::Exited => Verdict::new(false, Reason::ExitedWithError, exit_text(container)),
+        RunState::Dead | RunState::Removing => Verdict::new(false, Reason::Removing, "being removed"),
+    }
+}
+
+fn running(service: &Service, container: &Container, looping: bool, cx: &PlanContext<'_>) -> Verdict {
+    let probes = &service.spec.probes;
+    let seen = cx.probes;
+    let started_at = container.started_at.unwrap_or(container.created_at);
+    if probes.is_empty() {
+        let stable_at = started_at.plus(STABLE_AFTER);
+        if container.restarts > 0 && cx.now < stable_at {
+            let verdict = Verdict::new(false, Reason::CrashLoop, crash_text(container)).waking(stable_at);
+            return if looping { verdict.stalled() } else { verdict };
+        }
+        return Verdict::new(true, Reason::Running, "running; it has no probe");
+    }
+    // With nothing that gates the start, running is started.
+    let gated = probes.startup.is_some() || probes.readiness.is_some();
+    let started = seen.started || !gated;
+    let ready = started && (probes.readiness.is_none() || seen.ready == Some(true));
+    let told = |fallback: &str| if seen.message.is_empty() { fallback.to_owned() } else { seen.message.clone() };
+    if ready {
+        let mut verdict = Verdict::new(true, Reason::ProbeSucceeded, told("running"));
+        verdict.dead = seen.live == Some(false);
+        return verdict;
+    }
+    let reason = if seen.unreachable { Reason::ProbeUnreachable } else { Reason::ProbeFailed };
+    if started {
+        let mut verdict = Verdict::new(false, reason, told("the readiness probe has not answered yet"));
+        verdict.dead = seen.live == Some(false);
+        return verdict;
+    }
+    if looping {
+        return Verdict::new(false, Reason::CrashLoop, crash_text(container)).stalled();
+    }
+    let allowed = startup_deadline(service);
+    let deadline = started_at.plus(allowed);
+    if cx.now >= deadline {
+        let message = format!("not ready within {}: {}", human_duration(allowed), told("no probe has answered"));
+        return Verdict::new(false, Reason::StartupDeadlineExceeded, message).stalled();
+    }
+    let reason = if seen.unreachable { Reason::ProbeUnreachable } else { Reason::Starting };
+    Verdict::new(false, reason, told("started; waiting for its probe")).waking(deadline)
+}
+
+/// From container start; the startup probe's own, else the update's.
+pub fn startup_deadline(service: &Service) -> Duration {
+    let startup = service.spec.probes.startup.as_ref().and_then(|p| p.deadline);
+    startup.map_or(service.spec.update.progress_deadline, |d| d.0)
+}
+
+/// How the last run ended.
+pub fn exit_text(container: &Container) -> String {
+    let mut text = match container.exit_code {
+        Some(code) => format!("exited with code {code}"),
+        None => "exited".to_owned(),
+    };
+    if container.oom_killed {
+        text.push_str(", killed for want of memory");
+    }
+    if let Some(error) = container.error.as_deref().filter(|e| !e.is_empty()) {
+        text.push_str(": ");
+        text.push_str(error);
+    }
+    text
+}
+
+fn crash_text(container: &Container) -> String {
+    let times = match container.restarts {
+        0 | 1 => "once".to_owned(),
+        n => format!("{n} times"),
+    };
+    match container.state {
+        RunState::Restarting => format!("{}; Docker has restarted it {times}", exit_text(container)),
+        _ => format!("it keeps ending; Docker has restarted it {times}"),
+    }
+}
+
+/// For statuses.
+pub fn summary(container: &Container, observed: &ServiceObserved) -> ContainerSummary {
+    let image = observed.images.get(&container.image_id);
+    ContainerSummary {
+        id: container.id.clone(),
+        name: container.name.clone(),
+        image: container.config.image.clone(),
+        running: container.is_running(),
+        started_at: container.started_at.filter(|_| container.is_running()),
+        restarts: container.restarts,
+        exit_code: container.exit_code.filter(|_| container.state == RunState::Exited),
+        revision: container.owner.revision.clone(),
+        stand_in: image.and_then(|i| i.labels.get(labels::STAND_IN).cloned()),
+    }
+}

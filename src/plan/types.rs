@@ -1,0 +1,336 @@
+//! Plans as data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::resource::ResourceKey;
+use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
+use crate::resource::desired::Service;
+use crate::resource::hash::SaltedHash;
+use crate::resource::image::{ImageRef, ImageState};
+use crate::resource::labels::SourceId;
+use crate::resource::probe::ProbeState;
+use crate::resource::spec::{DependencyCondition, NetworkSpec, PullPolicy, RestartPolicy, VolumeSpec};
+use crate::resource::status::{Reason, StatusDraft};
+
+/// Everything a planner may know beside what is desired and observed.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanContext<'a> {
+    pub now: Timestamp,
+    /// What this resource needs, with what is known of each.
+    pub deps: &'a [Dep],
+    /// Resources that need this one and still have something on the engine. They go first.
+    pub dependents: &'a [ResourceKey],
+    /// Of the spec's image, as far as a pull was asked for.
+    pub image: &'a ImageState,
+    /// Of the container that serves.
+    pub probes: &'a ProbeState,
+    pub retry: &'a Retry,
+    pub mode: Mode,
+    pub policy: &'a Policy,
+}
+
+/// How a resource is to be treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    Normal,
+    /// Hands off.
+    Suspended,
+    /// Its manifest is broken (P5): kept running as it is, nothing is compared.
+    Frozen,
+    /// To be removed.
+    Removing,
+}
+
+/// What is the same for all resources of a stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub stack: String,
+    pub source: SourceId,
+    /// Short text of the source's revision, for labels.
+    pub revision: Arc<str>,
+    /// Failures after which a service is reported Failed. It is tried on, at the cap.
+    pub max_attempts: u32,
+    /// For salted hashes of containers that are created now. Random; any text without a colon.
+    pub salt: String,
+    /// Volumes are data (P7): only `down --volumes` sets it.
+    pub remove_volumes: bool,
+    /// Host paths are those of the engine. Files can be bound.
+    pub engine_local: bool,
+    /// Where files are written that a read-only root has to bind. Empty: nowhere.
+    pub files_dir: String,
+}
+
+/// Something that a resource needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dep {
+    pub key: ResourceKey,
+    pub condition: DependencyCondition,
+    pub facts: DepFacts,
+}
+
+impl Dep {
+    pub fn is_met(&self) -> bool {
+        match self.condition {
+            DependencyCondition::Started => self.facts.started,
+            DependencyCondition::Ready => self.facts.ready,
+            DependencyCondition::Completed => self.facts.completed == Some(0),
+        }
+    }
+}
+
+/// What dependents may know of a resource. A change queues them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DepFacts {
+    pub started: bool,
+    pub ready: bool,
+    /// Exit code of a one-shot that ended.
+    pub completed: Option<i64>,
+    /// It cannot go on by itself, and why.
+    pub stalled: Option<String>,
+}
+
+/// Failures in a row of carrying out plans for one resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retry {
+    pub attempts: u32,
+    pub failure: Option<Failure>,
+    pub next_at: Option<Timestamp>,
+}
+
+/// The last one. What the engine said, in the planner's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: Reason,
+    /// Trying again cannot help until something else changes.
+    pub terminal: bool,
+    pub message: String,
+}
+
+/// What is to be done about one resource, and what is to be said about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub key: ResourceKey,
+    /// In one word, for counting and summaries.
+    pub action: Action,
+    pub stages: Vec<Stage>,
+    /// Why, field by field.
+    pub changes: Vec<FieldChange>,
+    pub wants: Wants,
+    pub status: StatusDraft,
+    /// Plan again then, whatever happens.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Nothing is to be done, now or later.
+    pub fn is_empty(&self) -> bool {
+        self.stages.iter().all(|stage| stage.steps.is_empty())
+    }
+
+    /// The steps that can be carried out right now.
+    pub fn executable(&self) -> Option<&Stage> {
+        self.stages.first().filter(|stage| stage.gate.is_none() && !stage.steps.is_empty())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    None,
+    Create,
+    Start,
+    Replace,
+    /// In place: name, restart policy, network attachments.
+    Update,
+    Restart,
+    Stop,
+    Remove,
+}
+
+/// Steps that belong together, and what must hold before they begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    pub gate: Option<Gate>,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    Image(ImageRef),
+    Deps(Vec<(ResourceKey, DependencyCondition)>),
+    /// The container's readiness.
+    Ready(String),
+    /// After failures.
+    Backoff(Timestamp),
+    /// Those that need this one are gone.
+    Dependents(Vec<ResourceKey>),
+    /// Somebody else must make way; says who.
+    Conflict(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub op: Op,
+    pub cause: Cause,
+}
+
+/// One engine call each. There is no pull: pulls belong to the controller, since one serves many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    CreateContainer(Box<ContainerCreate>),
+    Connect {
+        target: Target,
+        endpoint: Endpoint,
+    },
+    Disconnect {
+        target: Target,
+        network: String,
+        id: NetworkId,
+    },
+    Upload {
+        target: Target,
+        service: Arc<Service>,
+        marker: SaltedHash,
+    },
+    SetRestartPolicy {
+        target: Target,
+        policy: RestartPolicy,
+    },
+    Start(Target),
+    Stop {
+        target: Target,
+        grace: Duration,
+    },
+    Rename {
+        target: Target,
+        to: String,
+    },
+    /// Without its volumes.
+    RemoveContainer(Target),
+    CreateNetwork {
+        spec: Arc<NetworkSpec>,
+        labels: BTreeMap<String, String>,
+    },
+    RemoveNetwork {
+        name: String,
+        id: NetworkId,
+    },
+    CreateVolume {
+        spec: Arc<VolumeSpec>,
+        labels: BTreeMap<String, String>,
+    },
+    RemoveVolume {
+        name: String,
+    },
+}
+
+/// The container that a step is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Existing {
+        id: ContainerId,
+        name: String,
+    },
+    /// The one that this stage has just created.
+    Created {
+        name: String,
+    },
+}
+
+impl Target {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Existing { name, .. } | Self::Created { name } => name,
+        }
+    }
+}
+
+/// Why a step is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// It is not there.
+    Missing,
+    /// The manifest asks for something else than the container was created from.
+    SpecChanged,
+    /// Somebody changed it on the engine.
+    ChangedOutside,
+    /// The tag points at another image.
+    ImageMoved,
+    /// A replace or a creation that was begun is carried on.
+    Resumed,
+    NotRunning,
+    /// `state: Stopped`.
+    StateStopped,
+    LivenessFailed,
+    /// The replacement is Ready.
+    Superseded,
+    /// Nothing asks for it any more.
+    Orphaned,
+    /// `down`.
+    Down,
+    /// Half removed by the engine.
+    Dead,
+    /// One of several of the same name.
+    Surplus,
+    /// A container whose namespace it shares was replaced.
+    NamespaceReplaced,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "missing",
+            Self::SpecChanged => "spec differs",
+            Self::ChangedOutside => "changed outside env-manager",
+            Self::ImageMoved => "the tag points at another image",
+            Self::Resumed => "begun earlier",
+            Self::NotRunning => "not running",
+            Self::StateStopped => "state is Stopped",
+            Self::LivenessFailed => "liveness probe failed",
+            Self::Superseded => "the replacement is ready",
+            Self::Orphaned => "no manifest asks for it",
+            Self::Down => "down",
+            Self::Dead => "half removed",
+            Self::Surplus => "one too many of this name",
+            Self::NamespaceReplaced => "shares the namespace of a container that was replaced",
+        })
+    }
+}
+
+/// One field that is not as the spec asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldChange {
+    /// As manifests call it: `image`, `env.KAFKA_BROKER_ID`, `resources.memory`.
+    pub field: String,
+    /// `None`: unset.
+    pub old: Option<String>,
+    pub new: Option<String>,
+    pub closed_by: ClosedBy,
+    pub cause: Cause,
+}
+
+/// What closes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClosedBy {
+    InPlace,
+    Replace,
+}
+
+/// What the controller shall keep going for this resource. Level-triggered: set after each plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// An image is needed for a container that is to be created.
+    pub image: Option<ImageWant>,
+    /// The container to probe.
+    pub probe: Option<ContainerId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageWant {
+    pub image: ImageRef,
+    pub platform: Option<String>,
+    pub policy: PullPolicy,
+}
