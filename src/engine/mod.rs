@@ -6,6 +6,8 @@
 
 pub mod docker;
 mod error;
+#[cfg(test)]
+pub mod scripted;
 
 use std::collections::BTreeMap;
 use std::future::Future;
