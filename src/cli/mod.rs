@@ -1,1 +1,75 @@
-//! The command line.
+//! The command line: arguments in, text and an exit code out.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`args`] | flags and verbs, as clap reads them |
+//! | [`verbs`] | one file a verb |
+//! | [`exit`] | exit codes, and which one wins |
+//! | [`terminal`] | where text goes: colours, width, broken pipes |
+//! | [`layout`] | tables: columns, wrapping, cutting |
+//! | [`view`] | what there is to say about a stack at one moment |
+//! | [`table`] | a view for people |
+//! | [`json`] | a view for programs; its schemas are under `docs/schemas` |
+//! | [`changes`] | a plan, for people and for programs |
+//! | [`advice`] | what every reason means and what to do about it |
+//! | [`progress`] | what happens while it happens |
+//! | [`logging`] | `tracing` to stderr, and the log lines that scripts know |
+
+pub mod advice;
+pub mod args;
+pub mod changes;
+pub mod exit;
+pub mod json;
+pub mod layout;
+pub mod logging;
+pub mod progress;
+pub mod table;
+pub mod terminal;
+pub mod verbs;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+pub use exit::{Exit, Failure};
+
+use crate::config::load::Environment;
+use args::Cli;
+
+/// Parses and runs; whatever is to be said has been said when it returns.
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        // Help and version are no errors; a wrong flag is 1, since 2 means that `plan` found changes.
+        Err(e) => {
+            let failed = e.use_stderr();
+            let _ = e.print();
+            return if failed { Exit::Error } else { Exit::Done };
+        }
+    };
+    let env = Environment::of_process();
+    let session = verbs::Session::new(cli.global, env);
+    match verbs::run(&session, cli.verb).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            session.terminal.err.print(&failure.text);
+            failure.exit
+        }
+    }
+}
+
+/// Resolves when the user (or the system) asks us to end: SIGINT or SIGTERM.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        biased;
+        // Cancel-safe: a signal that arrives while neither is polled is kept.
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}

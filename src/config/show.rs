@@ -13,6 +13,7 @@ use super::types::Config;
 /// A key, its value and where that came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Row {
+    #[serde(skip)]
     pub key: String,
     pub value: serde_json::Value,
     /// `default`, `flag --x`, `variable X` or `FILE:LINE:COLUMN`.

@@ -1,0 +1,96 @@
+//! Flags and verbs, as clap reads them.
+
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use super::exit;
+use super::terminal::When;
+use super::verbs::{completions, config, version};
+use crate::config::{Key, Layer};
+
+/// Keeps Docker services in the state that a folder of YAML manifests describes.
+#[derive(Debug, Parser)]
+#[command(name = "env-manager", version, propagate_version = false, max_term_width = 100)]
+#[command(after_long_help = exit::help_text(), arg_required_else_help = true, infer_subcommands = false)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags that every verb takes. Most are keys of the configuration; see `config show`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Configuration file [default: ~/.dspy-agent/env-manager.toml, if there]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<String>,
+    /// Folder (or one file) of manifests [default: ./manifests]
+    #[arg(long, short = 'f', global = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub manifests: Option<String>,
+    /// Ownership label; two stacks on one engine never meet [default: default]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub stack: Option<String>,
+    /// Engine: unix://, tcp://, https:// or ssh:// [default: as the docker command finds it]
+    #[arg(long, short = 'H', global = true, value_name = "URL")]
+    pub docker_host: Option<String>,
+    /// Where generations, refused revisions and the lock are kept
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state_dir: Option<String>,
+    /// Log why, too; twice: log everything
+    #[arg(long, short = 'v', global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Form of the log on stderr: pretty, compact or json
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: When,
+}
+
+impl Global {
+    /// Values are checked with those of the other layers.
+    pub fn layer(&self) -> Layer {
+        let Self { config: _, manifests, stack, docker_host, state_dir, verbose, log_format, color: _ } = self;
+        Layer::default()
+            .flag(Key::Manifests, manifests.as_ref())
+            .flag(Key::Stack, stack.as_ref())
+            .flag(Key::DockerHost, docker_host.as_ref())
+            .flag(Key::StateDir, state_dir.as_ref())
+            .flag(Key::VerboseLogging, (*verbose > 0).then_some("true"))
+            .flag(Key::LogFormat, log_format.as_ref())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Config(config::Arguments),
+    Completions(completions::Arguments),
+    Version(version::Arguments),
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Table,
+    /// More columns.
+    Wide,
+    Json,
+    Yaml,
+}
+
+/// `-o`, for verbs that print data.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct OutputArg {
+    /// How to print
+    #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `90s`, `2m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 90s or 2m"))
+}

@@ -1,0 +1,243 @@
+//! A view for programs. Names and meanings stand in `docs/schemas/*.schema.json` and only grow.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::view::{SourceKind, SourceView, View};
+use crate::resource::ResourceKey;
+use crate::resource::status::{Condition, Status};
+
+/// What `status -o json` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusReport {
+    /// Everything is as described, and ready.
+    pub converged: bool,
+    /// Every required service is ready.
+    pub healthy: bool,
+    pub stack: String,
+    pub source: SourceReport,
+    pub services: Vec<ServiceReport>,
+    /// Networks and volumes.
+    pub resources: Vec<ResourceReport>,
+    /// Documents that could not be applied.
+    pub invalid_manifests: usize,
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceReport {
+    /// `dir`, or `engine` where no manifests were compared.
+    pub kind: String,
+    pub location: String,
+    pub revision: String,
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceReport {
+    pub name: String,
+    pub required: bool,
+    pub ready: bool,
+    /// A summary for people; programs use conditions and reasons.
+    pub phase: String,
+    pub reason: String,
+    pub message: String,
+    pub generation: u64,
+    pub observed_generation: u64,
+    pub converged: bool,
+    pub container_id: Option<String>,
+    pub image: Option<String>,
+    /// The program that the image stands in for.
+    pub stand_in: Option<String>,
+    /// RFC 3339.
+    pub started_at: Option<String>,
+    pub restarts: u64,
+    pub exit_code: Option<i64>,
+    pub revision: String,
+    pub depends_on: Vec<DependencyReport>,
+    pub conditions: Vec<ConditionReport>,
+    /// What to do, where somebody has to.
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DependencyReport {
+    pub service: String,
+    /// `Started`, `Ready` or `Completed`.
+    pub condition: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConditionReport {
+    /// `Ready`, `Reconciling`, `Stalled` or `DependenciesReady`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+    /// RFC 3339.
+    pub last_transition_time: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceReport {
+    /// `network` or `volume`.
+    pub kind: String,
+    pub name: String,
+    pub ready: bool,
+    pub phase: String,
+    pub reason: String,
+    pub message: String,
+    pub converged: bool,
+}
+
+/// What `apply -o json` prints. (With `--dry-run` it prints what `plan` prints.)
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplyReport {
+    pub exit_code: u8,
+    /// Services that were brought up in this run, in the order in which they became ready.
+    pub started: Vec<String>,
+    /// Services that could not be brought up.
+    pub failed: Vec<String>,
+    pub took_ms: u64,
+    pub status: StatusReport,
+}
+
+impl ApplyReport {
+    pub fn new(view: &View, exit: Exit, tally: &super::progress::Tally) -> Self {
+        Self {
+            exit_code: exit.code(),
+            started: tally.started().to_vec(),
+            failed: tally.failed().map(str::to_owned).collect(),
+            took_ms: view.took.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            status: StatusReport::new(view, &[]),
+        }
+    }
+}
+
+impl StatusReport {
+    /// `names`: only these services; empty: all. `converged` and `healthy` speak of all in any case.
+    pub fn new(view: &View, names: &[String]) -> Self {
+        let shown = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
+        Self {
+            converged: view.is_converged(),
+            healthy: view.is_healthy(),
+            stack: view.stack.clone(),
+            source: SourceReport::new(&view.source),
+            services: view.services().filter(|(n, _)| shown(n)).map(|(n, s)| ServiceReport::new(n, s)).collect(),
+            resources: view.others().map(|(k, s)| ResourceReport::new(k, s)).collect(),
+            invalid_manifests: view.invalid_manifests,
+            notes: view.notes.clone(),
+        }
+    }
+}
+
+impl SourceReport {
+    pub fn new(source: &SourceView) -> Self {
+        Self {
+            kind: match source.kind {
+                SourceKind::Dir => "dir",
+                SourceKind::Engine => "engine",
+            }
+            .to_owned(),
+            location: source.location.clone(),
+            revision: source.revision.clone(),
+            error: source.error.clone(),
+        }
+    }
+}
+
+impl ServiceReport {
+    pub fn new(name: &str, status: &Status) -> Self {
+        let advice = super::advice::advice(status.reason);
+        // Exhaustive: a new field is shown, or left out on purpose.
+        let Status {
+            required,
+            generation,
+            observed_generation,
+            ready,
+            phase,
+            reason,
+            message: _,
+            conditions,
+            container,
+            image,
+            depends_on,
+            revision,
+            settled: _,
+        } = status;
+        let container = container.as_ref();
+        Self {
+            name: name.to_owned(),
+            required: *required,
+            ready: *ready,
+            phase: phase.to_string(),
+            reason: reason.to_string(),
+            message: super::table::message(status),
+            generation: *generation,
+            observed_generation: *observed_generation,
+            converged: status.is_converged(),
+            container_id: container.map(|c| c.id.0.to_string()),
+            image: image.as_ref().map(ToString::to_string),
+            stand_in: container.and_then(|c| c.stand_in.clone()),
+            started_at: container.and_then(|c| c.started_at).map(|t| t.to_string()),
+            restarts: container.map_or(0, |c| c.restarts),
+            exit_code: container.and_then(|c| c.exit_code),
+            revision: revision.to_string(),
+            depends_on: depends_on
+                .iter()
+                .map(|d| DependencyReport { service: d.service.clone(), condition: d.condition.to_string() })
+                .collect(),
+            conditions: conditions.iter().map(ConditionReport::new).collect(),
+            next: advice.acts.then(|| advice.next.to_owned()),
+        }
+    }
+}
+
+impl ConditionReport {
+    fn new(condition: &Condition) -> Self {
+        let Condition { kind, status, reason, message, last_transition } = condition;
+        Self {
+            kind: kind.to_string(),
+            status: status.to_string(),
+            reason: reason.to_string(),
+            message: message.clone(),
+            last_transition_time: last_transition.to_string(),
+        }
+    }
+}
+
+impl ResourceReport {
+    fn new(key: &ResourceKey, status: &Status) -> Self {
+        Self {
+            kind: key.kind.to_string(),
+            name: key.name.to_string(),
+            ready: status.ready,
+            phase: status.phase.to_string(),
+            reason: status.reason.to_string(),
+            message: status.message.clone(),
+            converged: status.is_converged(),
+        }
+    }
+}
+
+/// One object, two spaces, a newline at the end.
+pub fn to_json(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).expect("plain structs with text keys");
+    format!("{text}\n")
+}
+
+/// The same as YAML.
+pub fn to_yaml(value: &impl Serialize) -> String {
+    let text = serde_yaml::to_string(value).expect("plain structs with text keys");
+    format!("{}\n", text.trim_end())
+}

@@ -1,0 +1,259 @@
+//! What happens while it happens: lines in the log, and on a terminal a row a service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tracing::{info, warn};
+
+use super::layout::clean;
+use super::logging::PROGRESS;
+use super::terminal::Look;
+use super::view::serves;
+use crate::resource::status::{Phase, Status};
+use crate::resource::{Kind, ResourceKey};
+
+/// Told of every status that changes, in the order in which it changes.
+pub trait Progress: Send {
+    fn update(&mut self, key: &ResourceKey, status: &Status);
+    /// Nothing more comes; nothing of it stays on a terminal.
+    fn finish(&mut self);
+}
+
+/// Who was started and who failed, from the changes alone.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    phases: BTreeMap<ResourceKey, Phase>,
+    /// Services that were seen on their way up, in order.
+    begun: Vec<String>,
+    /// Those of them that have arrived, in order.
+    started: Vec<String>,
+    failed: BTreeSet<String>,
+    stalled: BTreeSet<ResourceKey>,
+}
+
+/// What a change means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// On its way up for the first time: number so many.
+    Begun(usize),
+    Started,
+    /// Another phase, or stuck where it is.
+    Phase,
+    /// Nothing that is worth a line.
+    None,
+}
+
+impl Tally {
+    pub fn note(&mut self, key: &ResourceKey, status: &Status) -> Change {
+        let before = self.phases.insert(key.clone(), status.phase);
+        let newly_stalled = status.is_stalled() && self.stalled.insert(key.clone());
+        if !status.is_stalled() {
+            self.stalled.remove(key);
+        }
+        let name = &*key.name;
+        if key.kind != Kind::Service {
+            // Networks and volumes are made in passing; only their troubles are news.
+            return if newly_stalled { Change::Phase } else { Change::None };
+        }
+        if status.is_stalled() || matches!(status.phase, Phase::Failed | Phase::Conflict | Phase::Invalid) {
+            self.failed.insert(name.to_owned());
+        } else {
+            self.failed.remove(name);
+        }
+        let known = |list: &[String]| list.iter().any(|n| n == name);
+        let under_way = matches!(status.phase, Phase::Creating | Phase::Starting);
+        if under_way && !known(&self.begun) {
+            self.begun.push(name.to_owned());
+            return Change::Begun(self.begun.len());
+        }
+        if serves(status) && known(&self.begun) && !known(&self.started) {
+            self.started.push(name.to_owned());
+            return Change::Started;
+        }
+        // A first look at what is well already is no news; neither is Creating after Begun.
+        let silent = under_way || (serves(status) && before.is_none());
+        if newly_stalled || (before != Some(status.phase) && !silent) { Change::Phase } else { Change::None }
+    }
+
+    pub fn started(&self) -> &[String] {
+        &self.started
+    }
+
+    pub fn failed(&self) -> impl Iterator<Item = &str> {
+        self.failed.iter().map(String::as_str)
+    }
+}
+
+/// The log lines of the system that this one replaces, and one for each other change of phase.
+#[derive(Debug)]
+pub struct LogLines {
+    tally: Tally,
+    services: usize,
+}
+
+impl LogLines {
+    /// `services`: how many the manifests describe.
+    pub fn new(services: usize) -> Self {
+        Self { tally: Tally::default(), services }
+    }
+
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+}
+
+impl Progress for LogLines {
+    fn update(&mut self, key: &ResourceKey, status: &Status) {
+        let (phase, reason) = (status.phase.to_string(), status.reason.to_string());
+        let message = clean(&status.message);
+        match self.tally.note(key, status) {
+            Change::Begun(n) => info!(target: PROGRESS, "[{n}/{}] Starting service: {key}", self.services),
+            Change::Started => info!(target: PROGRESS, "✓ {key} started successfully"),
+            Change::Phase if status.is_stalled() => {
+                warn!(target: PROGRESS, service = %key, phase, reason, "{key}  {phase}  {message}");
+            }
+            Change::Phase => info!(target: PROGRESS, service = %key, phase, reason, "{key}  {phase}  {message}"),
+            Change::None => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        let (started, failed) = (self.tally.started.len(), self.tally.failed.len());
+        match (started, failed) {
+            (0, 0) if self.tally.begun.is_empty() => info!(target: PROGRESS, "✓ Nothing to start"),
+            (_, 0) => info!(target: PROGRESS, "🎉 Startup complete: {started} started, 0 failed"),
+            _ => warn!(target: PROGRESS, "⚠ Startup complete: {started} started, {failed} failed"),
+        }
+    }
+}
+
+/// A row for each service that is not as it should be yet, and a line that counts.
+#[derive(Debug)]
+pub struct Live {
+    bars: MultiProgress,
+    total: ProgressBar,
+    rows: BTreeMap<ResourceKey, ProgressBar>,
+    ready: BTreeSet<ResourceKey>,
+    services: usize,
+    name_width: usize,
+    color: bool,
+}
+
+/// Beyond so many services a row goes away once it is ready: the terminal has an end.
+const MAX_ROWS: usize = 20;
+
+impl Live {
+    /// `bars`: the same that the log writes around ([`super::logging::Bars`]).
+    pub fn new<'a>(bars: MultiProgress, names: impl Iterator<Item = &'a str>, color: bool) -> Self {
+        let (mut services, mut name_width) = (0, 0);
+        for name in names {
+            services += 1;
+            name_width = name_width.max(name.len());
+        }
+        let total = bars.add(ProgressBar::new_spinner());
+        let template = if color { "{spinner:.cyan} {wide_msg:.dim}" } else { "{spinner} {wide_msg}" };
+        total.set_style(style(template));
+        total.enable_steady_tick(TICK);
+        Self { bars, total, rows: BTreeMap::new(), ready: BTreeSet::new(), services, name_width, color }
+    }
+
+    fn row(&mut self, key: &ResourceKey) -> ProgressBar {
+        let (bars, total, width, color) = (&self.bars, &self.total, self.name_width, self.color);
+        let row = self.rows.entry(key.clone()).or_insert_with(|| {
+            let bar = bars.insert_before(total, ProgressBar::new_spinner());
+            bar.set_prefix(format!("{:<width$}", key.to_string()));
+            bar.set_style(style(if color {
+                "{spinner:.cyan} {prefix} {wide_msg}"
+            } else {
+                "{spinner} {prefix} {wide_msg}"
+            }));
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        row.clone()
+    }
+}
+
+const TICK: Duration = Duration::from_millis(120);
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("a constant")
+        .tick_strings(&["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", "✓"])
+}
+
+impl Progress for Live {
+    fn update(&mut self, key: &ResourceKey, status: &Status) {
+        let service = key.kind == Kind::Service;
+        if serves(status) && service {
+            self.ready.insert(key.clone());
+        } else {
+            self.ready.remove(key);
+        }
+        self.total.set_message(format!("{} of {} ready", self.ready.len(), self.services));
+        let quiet = !service && !status.is_stalled();
+        if quiet || (serves(status) && !self.rows.contains_key(key)) {
+            if let Some(row) = self.rows.remove(key) {
+                self.bars.remove(&row);
+            }
+            return;
+        }
+        let row = self.row(key);
+        let phase = format!("{:<9}", status.phase.to_string());
+        let color = super::table::style(status.phase);
+        let phase = if self.color { super::terminal::paint(color, &phase) } else { phase };
+        row.set_message(format!("{phase} {}", clean(&status.message)));
+        if serves(status) && self.services > MAX_ROWS {
+            self.bars.remove(&row);
+            self.rows.remove(key);
+        } else if serves(status) {
+            row.disable_steady_tick();
+            row.finish();
+        } else if row.is_finished() {
+            row.reset();
+            row.enable_steady_tick(TICK);
+        }
+    }
+
+    fn finish(&mut self) {
+        for row in self.rows.values().chain([&self.total]) {
+            row.finish_and_clear();
+        }
+        let _ = self.bars.clear();
+    }
+}
+
+/// The log always, rows too where there is a terminal. The log's level decides what is seen of it.
+#[derive(Debug)]
+pub struct Reporter {
+    log: LogLines,
+    live: Option<Live>,
+}
+
+impl Reporter {
+    pub fn new<'a>(look: &Look, bars: &MultiProgress, names: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let live = look.live.then(|| Live::new(bars.clone(), names.clone(), look.color));
+        Self { log: LogLines::new(names.count()), live }
+    }
+
+    pub fn tally(&self) -> &Tally {
+        self.log.tally()
+    }
+}
+
+impl Progress for Reporter {
+    fn update(&mut self, key: &ResourceKey, status: &Status) {
+        self.log.update(key, status);
+        if let Some(live) = &mut self.live {
+            live.update(key, status);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.finish();
+        }
+        self.log.finish();
+    }
+}

@@ -1,0 +1,76 @@
+//! One file a verb: its arguments with a help text and an example, and what it does.
+
+pub mod apply;
+pub mod completions;
+pub mod config;
+pub mod down;
+pub mod plan;
+pub mod status;
+pub mod version;
+
+use std::ffi::OsStr;
+
+use indicatif::MultiProgress;
+
+use super::args::{Global, Output, Verb};
+use super::exit::{Exit, Failure};
+use super::terminal::Terminal;
+use super::{json, logging};
+use crate::config::load::Environment;
+use crate::config::{self as configuration, Loaded};
+
+/// What every verb has at hand.
+#[derive(Debug)]
+pub struct Session {
+    pub global: Global,
+    pub env: Environment,
+    pub terminal: Terminal,
+    /// Rows of progress; the log writes around them.
+    pub bars: MultiProgress,
+}
+
+impl Session {
+    pub fn new(global: Global, env: Environment) -> Self {
+        let terminal = Terminal::of_process(global.color, &env);
+        Self { global, env, terminal, bars: MultiProgress::new() }
+    }
+
+    /// Reads the configuration and starts the log. `rows`: a terminal shows progress instead of the log.
+    ///
+    /// # Errors
+    /// Exit code 4, with every problem.
+    pub fn load(&self, rows: bool) -> Result<Loaded, Failure> {
+        let loaded = configuration::load(self.global.layer(), self.global.config.as_deref(), &self.env)?;
+        let options = logging::Options {
+            format: loaded.config.log_format,
+            verbosity: self.global.verbose.max(u8::from(loaded.config.verbose_logging)),
+            rows: rows && self.terminal.err.live,
+        };
+        let rust_log = self.env.0.get(OsStr::new("RUST_LOG")).and_then(|v| v.to_str()).filter(|v| !v.is_empty());
+        logging::init(options, self.terminal.err, &self.bars, rust_log);
+        for note in &loaded.notes {
+            tracing::debug!("{note}");
+        }
+        Ok(loaded)
+    }
+
+    /// Prints data in the form that was asked for.
+    pub fn print<T: serde::Serialize>(&self, output: Output, data: &T, table: impl FnOnce(bool) -> String) {
+        self.terminal.out.print(&match output {
+            Output::Table => table(false),
+            Output::Wide => table(true),
+            Output::Json => json::to_json(data),
+            Output::Yaml => json::to_yaml(data),
+        });
+    }
+}
+
+/// Runs one verb.
+#[expect(clippy::unused_async, reason = "the verbs that ask the engine are to come")]
+pub async fn run(session: &Session, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Config(arguments) => config::run(session, &arguments),
+        Verb::Completions(arguments) => Ok(completions::run(session, &arguments)),
+        Verb::Version(arguments) => Ok(version::run(session, &arguments)),
+    }
+}
