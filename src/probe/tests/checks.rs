@@ -318,7 +318,7 @@ async fn docker_repeats_the_engines_verdict() {
     assert_eq!((tried.passed, tried.message.as_str()), (false, "the container is gone"));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_route_that_leads_nowhere_gives_way_to_the_next() {
     // TEST-NET-1 (RFC 5737) is routed nowhere: refused by the kernel at once, or never answered.
     let (at, _tasks) = silent().await;
@@ -332,7 +332,8 @@ async fn a_route_that_leads_nowhere_gives_way_to_the_next() {
         }],
         ..target("a")
     };
-    let probes = Probes { readiness: Some(probe(Check::Tcp { port: 80 })), ..Probes::default() };
+    let brief = Probe { timeout: ms(100), ..probe(Check::Tcp { port: 80 }) };
+    let probes = Probes { readiness: Some(brief), ..Probes::default() };
     assert_eq!(probe_once(&ScriptedEngine::default(), &target, &probes).await.ready, Some(true));
 
     let (tx, mut edges) = mpsc::unbounded_channel();
