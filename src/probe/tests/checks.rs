@@ -320,10 +320,10 @@ async fn docker_repeats_the_engines_verdict() {
 
 #[tokio::test]
 async fn a_route_that_leads_nowhere_gives_way_to_the_next() {
-    // TEST-NET-1 (RFC 5737) is routed nowhere: refused by the kernel at once, or never answered.
+    // No TCP connection can be made to the broadcast address; the kernel says so at once.
     let (at, _tasks) = silent().await;
     let target = Target {
-        addresses: vec!["192.0.2.1".parse().unwrap()],
+        addresses: vec!["255.255.255.255".parse().unwrap()],
         published: vec![crate::resource::spec::Port {
             host_ip: Some("127.0.0.1".into()),
             host_port: Some(at.port()),
