@@ -7,6 +7,9 @@ use super::exit::Exit;
 use super::json::SourceReport;
 use super::layout::clean;
 use super::terminal::{BAD, DIM, GOOD, HEAD, PLAIN, WARN, paint};
+use crate::plan::types::ClosedBy;
+use crate::plan::{Action, FieldChange, Plan, Stage};
+use crate::resource::Kind;
 
 /// What `plan -o json` and `apply --dry-run -o json` print.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -107,11 +110,19 @@ impl Summary {
 }
 
 impl PlanReport {
-    /// `resources`: those that would change; `unchanged`: how many services would not.
-    pub fn new(stack: &str, source: SourceReport, resources: Vec<ResourceChange>, unchanged: usize) -> Self {
-        let mut summary = Summary { unchanged, ..Summary::default() };
-        // People count services; a network is made in passing.
-        resources.iter().filter(|r| r.kind == "service").for_each(|r| summary.count(r.action));
+    /// `plans`: of every resource, in the order in which they are to be shown.
+    pub fn new<'a>(stack: &str, source: SourceReport, plans: impl IntoIterator<Item = &'a Plan>) -> Self {
+        let (mut summary, mut resources) = (Summary::default(), Vec::new());
+        for plan in plans {
+            let change = ResourceChange::new(plan);
+            // People count services; a network is made in passing.
+            match &change {
+                Some(change) if plan.key.kind == Kind::Service => summary.count(change.action),
+                None if plan.key.kind == Kind::Service => summary.unchanged += 1,
+                _ => {}
+            }
+            resources.extend(change);
+        }
         Self {
             stack: stack.to_owned(),
             source,
@@ -177,6 +188,29 @@ impl PlanReport {
 }
 
 impl ResourceChange {
+    /// `None` where nothing is to be done.
+    fn new(plan: &Plan) -> Option<Self> {
+        let action = match plan.action {
+            Action::None => return None,
+            Action::Create => ActionWord::Create,
+            Action::Start => ActionWord::Start,
+            Action::Replace => ActionWord::Replace,
+            Action::Update => ActionWord::Update,
+            Action::Restart => ActionWord::Restart,
+            Action::Stop => ActionWord::Stop,
+            Action::Remove => ActionWord::Remove,
+        };
+        let cause = plan.stages.iter().flat_map(|s| &s.steps).next().map(|s| s.cause.to_string());
+        Some(Self {
+            kind: plan.key.kind.to_string(),
+            name: plan.key.name.to_string(),
+            action,
+            cause: cause.unwrap_or_default(),
+            fields: plan.changes.iter().map(FieldReport::new).collect(),
+            stages: plan.stages.iter().map(StageReport::new).collect(),
+        })
+    }
+
     fn render(&self, detailed: bool, out: &mut String) {
         let (what, style) = match self.action {
             ActionWord::Create => ("create", GOOD),
@@ -208,13 +242,41 @@ impl ResourceChange {
 }
 
 impl FieldReport {
+    fn new(change: &FieldChange) -> Self {
+        let FieldChange { field, old, new, closed_by, cause } = change;
+        Self {
+            field: field.clone(),
+            old: old.clone(),
+            new: new.clone(),
+            in_place: *closed_by == ClosedBy::InPlace,
+            cause: cause.to_string(),
+        }
+    }
+
     fn values(&self) -> String {
         let side = |value: &Option<String>| value.as_deref().map_or_else(|| "(unset)".to_owned(), clean);
-        format!("{} → {}", side(&self.old), side(&self.new))
+        let (old, new) = (side(&self.old), side(&self.new));
+        // `confluentinc/cp-kafka:7.9.1 → 7.9.2`: what stays need not be read twice.
+        let tag = match (old.rsplit_once(':'), new.rsplit_once(':')) {
+            (Some((a, _)), Some((b, tag))) if self.field == "image" && a == b => tag,
+            _ => &new,
+        };
+        format!("{old} → {tag}")
     }
 }
 
 impl StageReport {
+    fn new(stage: &Stage) -> Self {
+        Self {
+            gate: stage.gate.as_ref().map(ToString::to_string),
+            steps: stage
+                .steps
+                .iter()
+                .map(|s| StepReport { step: s.op.to_string(), cause: s.cause.to_string() })
+                .collect(),
+        }
+    }
+
     fn render(&self, out: &mut String) {
         if let Some(gate) = &self.gate {
             out.push_str(&format!("    {}\n", paint(DIM, &format!("{gate}:"))));

@@ -42,23 +42,32 @@ impl Options {
 
 /// Installs the subscriber, once a process. `bars`: what the log must not write across.
 pub fn init(options: Options, look: Look, bars: &MultiProgress, rust_log: Option<&str>) {
-    let directives = rust_log.map_or_else(|| options.directives(), str::to_owned);
-    let (filter, wrong) = match EnvFilter::try_new(&directives) {
-        Ok(filter) => (filter, None),
-        Err(e) => (EnvFilter::new(options.directives()), Some(e)),
+    let (directives, wrong) = match rust_log.map(|text| (text, EnvFilter::try_new(text))) {
+        None => (options.directives(), None),
+        Some((text, Ok(_))) => (text.to_owned(), None),
+        Some((_, Err(e))) => (options.directives(), Some(e)),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(look.color)
-        .with_writer(AroundBars { bars: bars.clone(), look });
+    let writer = AroundBars { bars: bars.clone(), look };
     // A second call (in tests) finds the first one's subscriber: that is fine.
-    let _ = match options.format {
-        LogFormat::Pretty => builder.event_format(Pretty).try_init(),
-        LogFormat::Compact => builder.compact().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
+    let _ = tracing::subscriber::set_global_default(subscriber(options.format, &directives, look.color, writer));
     if let Some(e) = wrong {
         tracing::warn!("RUST_LOG is ignored: {e}");
+    }
+}
+
+/// What [`init`] installs.
+pub fn subscriber(
+    format: LogFormat,
+    directives: &str,
+    ansi: bool,
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+) -> Box<dyn Subscriber + Send + Sync> {
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::new(directives)).with_ansi(ansi).with_writer(writer);
+    match format {
+        LogFormat::Pretty => Box::new(builder.event_format(Pretty).finish()),
+        LogFormat::Compact => Box::new(builder.compact().finish()),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
     }
 }
 

@@ -9,23 +9,27 @@ use super::advice::advice;
 use super::layout::{Cell, Fit, Table};
 use super::terminal::{BAD, BUSY, DIM, GOOD, PLAIN, WARN, paint};
 use super::view::{SourceKind, View, serves};
+use crate::clock::Timestamp;
 use crate::resource::status::{Phase, Reason, Status};
 use crate::resource::units::human_duration;
 
-const NARROW: &[&str] = &["NAME", "READY", "STATUS", "RESTARTS", "AGE", "REVISION", "MESSAGE"];
-const WIDE: &[&str] =
-    &["NAME", "READY", "STATUS", "RESTARTS", "AGE", "REVISION", "IMAGE", "CONTAINER", "DEPENDS ON", "MESSAGE"];
+const HEADER: &[&str] = &["NAME", "READY", "STATUS", "RESTARTS", "AGE", "REVISION", "MESSAGE"];
+const WIDE: &[&str] = &["IMAGE", "CONTAINER", "DEPENDS ON"];
+/// Below it a terminal has better use for its columns than a revision that every row repeats.
+const ROOMY: usize = 100;
 
 /// Everything: table, advice, notes, overall line. `names`: only these services; empty: all.
 pub fn render(view: &View, wide: bool, names: &[String], width: Option<usize>) -> String {
     let shown = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
-    let mut table = Table::new(if wide { WIDE } else { NARROW });
     // Networks and volumes are worth a row only while they are in the way.
-    for (key, status) in view.others().filter(|(_, s)| names.is_empty() && !s.is_converged()) {
-        table.row(row(&key.to_string(), status, view, wide));
-    }
-    for (name, status) in view.services().filter(|(name, _)| shown(name)) {
-        table.row(row(name, status, view, wide));
+    let others = view.others().filter(|(_, s)| names.is_empty() && !s.is_converged()).map(|(k, s)| (k.to_string(), s));
+    let services = view.services().filter(|(name, _)| shown(name)).map(|(name, s)| (name.to_owned(), s));
+    let rows: Vec<_> = others.chain(services).collect();
+    let mixed = rows.windows(2).any(|pair| revision(pair[0].1) != revision(pair[1].1));
+    let columns = Columns { revision: mixed || width.is_none_or(|w| w >= ROOMY), wide };
+    let mut table = Table::new(&columns.header());
+    for (name, status) in &rows {
+        table.row(columns.row(name, status, view.now));
     }
     let mut out = if view.statuses.is_empty() { String::new() } else { table.render(width) };
     let wanting = view.statuses.iter().filter(|(k, _)| names.is_empty() || names.iter().any(|n| **n == *k.name));
@@ -43,41 +47,56 @@ pub fn render(view: &View, wide: bool, names: &[String], width: Option<usize>) -
     out
 }
 
-fn row(name: &str, status: &Status, view: &View, wide: bool) -> Vec<Cell> {
-    let container = status.container.as_ref();
-    let started = container.filter(|c| c.running).and_then(|c| c.started_at);
-    let ready = if status.ready { Cell::new("yes") } else { Cell::new("no").styled(WARN) };
-    let revision = match (&*status.revision, container) {
-        ("", Some(c)) => c.revision.as_str(),
-        (revision, _) => revision,
-    };
-    let mut cells = vec![
-        Cell::new(name),
-        ready,
-        Cell::new(status.phase.to_string()).styled(style(status.phase)),
-        Cell::new(container.map_or_else(|| "0".to_owned(), |c| c.restarts.to_string())),
-        Cell::new(started.map_or_else(|| "-".to_owned(), |t| age(view.now.since(t)))),
-        Cell::new(if revision.is_empty() { "-" } else { revision }),
-    ];
-    if wide {
-        let depends: Vec<_> = status.depends_on.iter().map(|d| d.service.as_str()).collect();
-        cells.push(Cell::new(status.image.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)));
-        cells.push(Cell::new(container.map_or_else(|| "-".to_owned(), |c| c.id.to_string())));
-        cells.push(Cell::new(if depends.is_empty() { "-".to_owned() } else { depends.join(",") }));
-    }
-    // What is well may be cut; what is not says why, and to the end.
-    let fit = if serves(status) && !status.is_stalled() { Fit::Cut } else { Fit::Wrap };
-    cells.push(Cell::new(message(status)).fit(fit));
-    cells
+/// Which columns there are.
+#[derive(Clone, Copy)]
+struct Columns {
+    revision: bool,
+    wide: bool,
 }
 
-/// A stand-in always says that it is one.
-pub fn message(status: &Status) -> String {
-    match status.container.as_ref().and_then(|c| c.stand_in.as_deref()) {
-        Some(program) if !status.message.contains("stand-in") => {
-            format!("{} (stand-in for {program})", status.message)
+impl Columns {
+    fn header(self) -> Vec<&'static str> {
+        let mut header: Vec<_> = HEADER.iter().copied().filter(|h| self.revision || *h != "REVISION").collect();
+        if self.wide {
+            let last = header.len() - 1;
+            header.splice(last..last, WIDE.iter().copied());
         }
-        _ => status.message.clone(),
+        header
+    }
+
+    fn row(self, name: &str, status: &Status, now: Timestamp) -> Vec<Cell> {
+        let container = status.container.as_ref();
+        let started = container.filter(|c| c.running).and_then(|c| c.started_at);
+        let or_dash =
+            |text: Option<String>| Cell::new(text.filter(|t| !t.is_empty()).unwrap_or_else(|| "-".to_owned()));
+        let mut cells = vec![
+            Cell::new(name),
+            if status.ready { Cell::new("yes") } else { Cell::new("no").styled(WARN) },
+            Cell::new(status.phase.to_string()).styled(style(status.phase)),
+            Cell::new(container.map_or(0, |c| c.restarts).to_string()),
+            or_dash(started.map(|t| age(now.since(t)))),
+        ];
+        if self.revision {
+            cells.push(or_dash(Some(revision(status).to_owned())));
+        }
+        if self.wide {
+            let depends: Vec<_> = status.depends_on.iter().map(|d| d.service.as_str()).collect();
+            cells.push(or_dash(status.image.as_ref().map(ToString::to_string)));
+            cells.push(or_dash(container.map(|c| c.id.to_string())));
+            cells.push(or_dash(Some(depends.join(","))));
+        }
+        // What is well may be cut; what is not says why, and to the end.
+        let fit = if serves(status) && !status.is_stalled() { Fit::Cut } else { Fit::Wrap };
+        cells.push(Cell::new(&status.message).fit(fit));
+        cells
+    }
+}
+
+/// Of the manifests that it follows; of its container where those are not known.
+fn revision(status: &Status) -> &str {
+    match (&*status.revision, &status.container) {
+        ("", Some(c)) => &c.revision,
+        (revision, _) => revision,
     }
 }
 
