@@ -1,1 +1,80 @@
 //! Sources: where the desired state comes from.
+//!
+//! | file | what |
+//! |---|---|
+//! | this one | [`Loaded`]: what a source gave, and how much of it could be read |
+//! | [`dir`] | a folder of manifests |
+//! | [`outside`] | the variables and files that manifests refer to |
+
+pub mod dir;
+mod outside;
+#[cfg(test)]
+mod tests;
+
+use crate::manifest::{Defaults, Finding, Override};
+use crate::resource::desired::DesiredSet;
+
+/// What a source is read with.
+#[derive(Clone)]
+pub struct LoadContext<'a> {
+    pub stack: &'a str,
+    pub defaults: Defaults,
+    /// `[[service_overrides]]` of the configuration.
+    pub overrides: &'a [Override],
+    /// A variable of env-manager's own environment.
+    pub variables: &'a dyn Fn(&str) -> Option<String>,
+    /// Name of this machine, for the source's identity; see [`host_name`].
+    pub host: &'a str,
+}
+
+/// How much of a source could be read. Anything but `Whole` prunes nothing (P6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    Whole,
+    /// It is there and holds no manifest.
+    Empty,
+    Missing,
+    /// A part of it could not be read.
+    Unreadable,
+}
+
+/// What a source gave.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// `has_errors` is set for every [`Completeness`] but `Whole`, too.
+    pub set: DesiredSet,
+    /// In the order of files and lines.
+    pub findings: Vec<Finding>,
+    /// What was skipped, and why.
+    pub notes: Vec<String>,
+    pub completeness: Completeness,
+    /// Manifest files that were read.
+    pub files: usize,
+}
+
+impl Loaded {
+    /// Everything was read. Only then may something be pruned, and only if `set.has_errors` is false.
+    pub fn read_whole(&self) -> bool {
+        self.completeness == Completeness::Whole
+    }
+
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|f| f.is_error())
+    }
+}
+
+/// The seven digits of a revision that people are shown: `3f2a91c`.
+pub fn short_revision(revision: &str) -> &str {
+    let digits = revision.rsplit(':').next().unwrap_or(revision);
+    digits.get(..7).unwrap_or(digits)
+}
+
+/// The name of this machine, as the kernel has it.
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}

@@ -1,0 +1,121 @@
+//! One file of manifests: its text, its lines, and the documents in it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::finding::Finding;
+
+/// A manifest file may have this many bytes; 4 MiB is a thousand times what one needs.
+pub const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// A file's text with an index of its lines.
+#[derive(Debug)]
+pub struct SourceFile {
+    name: Arc<str>,
+    dir: PathBuf,
+    text: String,
+    line_starts: Vec<usize>,
+}
+
+impl SourceFile {
+    /// `name` is how the file is shown; `dir` is the absolute folder that its relative paths count from.
+    pub fn new(name: impl Into<Arc<str>>, dir: impl Into<PathBuf>, text: String) -> Self {
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
+        Self { name: name.into(), dir: dir.into(), text, line_starts }
+    }
+
+    /// # Errors
+    /// Says at which byte and line a file stops being UTF-8, or that it is too large or binary.
+    pub fn from_bytes(name: &str, dir: &Path, bytes: Vec<u8>) -> Result<Self, Box<Finding>> {
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(Box::new(too_large(name)));
+        }
+        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            let message = "the file is UTF-16; manifests are UTF-8";
+            let help = "convert it: `iconv -f UTF-16 -t UTF-8`";
+            return Err(Box::new(Finding::error(message).in_file(name).help(help)));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => {
+                let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+                Ok(Self::new(name, dir, text))
+            }
+            Err(e) => {
+                let at = e.utf8_error().valid_up_to();
+                let bytes = e.into_bytes();
+                let line = bytes[..at].split(|b| *b == b'\n').count();
+                let byte = bytes.get(at).copied().unwrap_or_default();
+                let message = format!("not UTF-8: byte 0x{byte:02x} at offset {at}, line {line}");
+                Err(Box::new(Finding::error(message).in_file(name).help("save the file as UTF-8")))
+            }
+        }
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Number (from 1) and first byte of the line that holds byte `at`.
+    pub(super) fn line_of(&self, at: usize) -> (usize, usize) {
+        let line = self.line_starts.partition_point(|start| *start <= at).max(1);
+        (line, self.line_starts[line - 1])
+    }
+
+    /// The byte at a line and column (both from 1, columns in characters) of the text from `base` on.
+    pub(super) fn offset_of(&self, base: usize, line: usize, column: usize) -> usize {
+        let first = self.line_of(base).0;
+        let start = self.line_starts.get(first + line - 2).copied().unwrap_or(self.text.len()).max(base);
+        let rest = &self.text[start..];
+        let line = rest.split('\n').next().unwrap_or(rest);
+        start + line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(i, _)| i)
+    }
+
+    /// The documents, each from its `---` on, so that an error in one does not hide the next.
+    ///
+    /// A line that begins with `---` or `...` ends a document whatever stands before it, inside
+    /// quotes and block scalars too (YAML 1.2, production `c-forbidden`), so no parser is needed.
+    pub fn documents(&self) -> Vec<Range<usize>> {
+        let marker = |line: &str, word: &str| {
+            line.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+        };
+        let mut documents = Vec::new();
+        let mut start = 0;
+        let mut at = 0;
+        for line in self.text.split_inclusive('\n') {
+            if marker(line, "---") {
+                documents.push(start..at);
+                start = at;
+            } else if marker(line, "...") {
+                documents.push(start..at);
+                start = at + line.len();
+            }
+            at += line.len();
+        }
+        documents.push(start..at);
+        documents.retain(|d| has_content(&self.text[d.clone()]));
+        documents
+    }
+}
+
+pub fn too_large(name: &str) -> Finding {
+    Finding::error(format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20))
+        .in_file(name)
+        .help("a manifest file is a few kilobytes; move data into `files` or a volume")
+}
+
+/// Comments, blank lines, directives and a bare `---` make no document.
+fn has_content(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.strip_prefix("---").unwrap_or(line).trim();
+        !line.is_empty() && !line.starts_with(['#', '%'])
+    })
+}

@@ -1,0 +1,205 @@
+//! Findings: what is wrong with a set of manifests, where, and what would be right.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::file::SourceFile;
+use crate::resource::ResourceKey;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The resource is not applied as it stands.
+    Error,
+    /// It is applied; it may not be what was meant.
+    Warning,
+}
+
+/// A piece of one line of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// As it is shown: relative to where the command was given.
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// In characters; at least 1.
+    pub length: usize,
+    /// The line itself, without its end; long ones are cut around the place.
+    pub text: String,
+    /// Where in `text` the place begins, in bytes.
+    #[serde(skip)]
+    pub(super) text_offset: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// One thing that is wrong or doubtful.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    pub severity: Severity,
+    /// Lower case, one sentence, without the place.
+    pub message: String,
+    /// `None` only where a whole folder or the configuration is meant.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// The file where no line can be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Arc<str>>,
+    /// Further places, each with what stands there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<Related>,
+    /// What would be right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// The resource that is frozen by an error; `None` where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "key_text", rename = "resource")]
+    pub key: Option<ResourceKey>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Related {
+    #[serde(flatten)]
+    pub place: Place,
+    pub label: String,
+}
+
+#[expect(clippy::ref_option, reason = "the shape that serde asks for")]
+fn key_text<S: Serializer>(key: &Option<ResourceKey>, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(&key.as_ref().map(ToString::to_string).unwrap_or_default())
+}
+
+impl Finding {
+    pub fn error(message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            place: None,
+            path: None,
+            related: Vec::new(),
+            help: None,
+            key: None,
+        }
+    }
+
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message) }
+    }
+
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// About a file as a whole.
+    #[must_use]
+    pub fn in_file(mut self, path: &str) -> Self {
+        self.path = Some(Arc::from(path));
+        self
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    #[must_use]
+    pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
+        self.related.push(Related { place, label: label.into() });
+        self
+    }
+
+    #[must_use]
+    pub fn about(mut self, key: ResourceKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// Files in order, then lines; errors of a folder first.
+    pub(crate) fn sort_key(&self) -> (Option<Arc<str>>, usize, usize) {
+        let place = self.place.as_ref();
+        let file = place.map(|p| p.file.clone()).or_else(|| self.path.clone());
+        (file, place.map_or(0, |p| p.line), place.map_or(0, |p| p.column))
+    }
+}
+
+/// One line: `manifests/kafka.yaml:9:3: unknown field …`.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        } else if let Some(path) = &self.path {
+            write!(f, "{path}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Longest piece of a line that is kept in a [`Place`], in characters.
+const EXCERPT: usize = 160;
+
+impl SourceFile {
+    /// The place of `len` bytes at byte `start`; what reaches over the line's end is cut off.
+    pub fn place(&self, start: usize, len: usize) -> Place {
+        let text = self.text();
+        let start = floor_boundary(text, start.min(text.len()));
+        let (line, line_start) = self.line_of(start);
+        let rest = &text[line_start..];
+        let whole = rest.split('\n').next().unwrap_or(rest).trim_end_matches('\r');
+        let in_line = (start - line_start).min(whole.len());
+        let end = floor_boundary(whole, in_line.saturating_add(len).min(whole.len()));
+        let column = whole[..in_line].chars().count() + 1;
+        let length = whole[in_line..end.max(in_line)].trim_end().chars().count().max(1);
+        // A line of a megabyte must not become a finding of a megabyte.
+        let from = whole[..in_line].char_indices().rev().nth(EXCERPT / 2).map_or(0, |(i, _)| i);
+        let from = if whole.chars().count() <= EXCERPT { 0 } else { from };
+        let to = whole[from..].char_indices().nth(EXCERPT).map_or(whole.len(), |(i, _)| from + i);
+        Place {
+            file: self.name().clone(),
+            line,
+            column,
+            length: length.min(EXCERPT / 2),
+            text: whole[from..to].replace('\t', " "),
+            text_offset: in_line - from,
+        }
+    }
+}
+
+fn floor_boundary(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// The nearest of `candidates`, if it is near enough to be a slip of the finger.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_ascii_lowercase();
+    candidates
+        .into_iter()
+        .map(|c| (strsim::damerau_levenshtein(&lower, &c.to_ascii_lowercase()), c))
+        .filter(|(distance, c)| *distance <= (word.len().max(c.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, c)| c)
+}
+
+/// `, did you mean `x`?` or nothing.
+pub fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    did_you_mean(word, candidates).map_or_else(String::new, |c| format!(", did you mean `{c}`?"))
+}

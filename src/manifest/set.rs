@@ -1,0 +1,214 @@
+//! From files to the whole desired set: parse, convert, check everything against everything else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::convert::infra::StackDefaults;
+use super::convert::service::Converted;
+use super::convert::{Convert, Defaults, Shared};
+use super::file::SourceFile;
+use super::finding::Finding;
+use super::outside::Outside;
+use super::overrides::{self, Override};
+use super::parse::{Body, Document, parse};
+use super::scalar::Scalar;
+use super::span::Span;
+use super::validate;
+use crate::resource::desired::{DesiredSpec, Service};
+use crate::resource::spec::{NetworkSpec, VolumeSpec};
+use crate::resource::{Kind, ResourceKey};
+
+/// What a set of files asks for.
+#[derive(Debug, Default)]
+pub struct Set {
+    pub resources: BTreeMap<ResourceKey, DesiredSpec>,
+    /// Keys that an error is about, with the first one's message: frozen (P5).
+    pub invalid: BTreeMap<ResourceKey, String>,
+    /// In the order of files and lines.
+    pub findings: Vec<Finding>,
+    /// What was skipped, and why.
+    pub notes: Vec<String>,
+}
+
+impl Set {
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(Finding::is_error)
+    }
+}
+
+/// Builds the set. Pure: variables and files come through `outside`.
+pub fn build(
+    files: &[SourceFile],
+    stack: &str,
+    defaults: &Defaults,
+    overrides: &[Override],
+    outside: &dyn Outside,
+) -> Set {
+    let mut set = Set::default();
+    let mut documents = Vec::new();
+    for file in files {
+        let parsed = parse(file);
+        set.findings.extend(parsed.findings);
+        set.notes.extend(parsed.notes);
+        documents.extend(parsed.documents);
+    }
+    // Names of broken documents: others may depend on them.
+    let broken: Vec<ResourceKey> = set.findings.iter().filter_map(|f| f.key.clone()).collect();
+
+    let mut shared = Shared::new(stack, defaults.clone(), outside);
+    if let Some(stack) = stack_defaults(&documents, &shared, &mut set.findings) {
+        shared.apply(stack);
+    }
+    let documents = validate::names(&documents, &mut set.findings);
+    let infra = infra(&documents, &shared, &mut set.findings);
+    shared.networks = infra.network_names;
+    shared.volumes = infra.volume_names;
+
+    let mut services = BTreeMap::new();
+    for (name, document) in &documents {
+        let Body::Service(form) = &document.body else { continue };
+        let key = ResourceKey::service(name.as_str());
+        let mut cx = convert(&shared, document, Some(key));
+        if let Some(service) = cx.service(name, &document.metadata, form, Span::default()) {
+            services.insert(name.clone(), service);
+        }
+        set.findings.extend(with_places(cx.findings, document));
+    }
+    let unknown_document = set.findings.iter().any(|f| f.is_error() && f.key.is_none());
+    let names: Vec<&str> = documents
+        .iter()
+        .filter(|(_, d)| matches!(d.body, Body::Service(_)))
+        .map(|(n, _)| n.as_str())
+        .chain(broken.iter().filter(|k| k.kind == Kind::Service).map(|k| &*k.name))
+        .collect();
+    // Before the services are checked against each other: an override may move a port out of the way.
+    set.findings.extend(overrides::apply(&mut services, &names, overrides, &shared));
+    set.findings.extend(validate::services(&services, &names, unknown_document));
+
+    assemble(&mut set, services, infra.networks, infra.volumes, stack);
+    set
+}
+
+fn assemble(
+    set: &mut Set,
+    services: BTreeMap<String, Converted>,
+    networks: Vec<NetworkSpec>,
+    volumes: Vec<VolumeSpec>,
+    stack: &str,
+) {
+    set.findings.sort_by_key(Finding::sort_key);
+    for finding in set.findings.iter().filter(|f| f.is_error()) {
+        if let Some(key) = &finding.key {
+            // Networks and volumes are keyed by their names on the engine.
+            let key = match key.kind {
+                Kind::Network if &*key.name == "default" => {
+                    ResourceKey::network(super::convert::default_network(stack))
+                }
+                _ => key.clone(),
+            };
+            set.invalid.entry(key).or_insert_with(|| finding.to_string());
+        }
+    }
+    for spec in networks {
+        set.resources.insert(ResourceKey::network(spec.name.as_str()), DesiredSpec::Network(Arc::new(spec)));
+    }
+    for spec in volumes {
+        set.resources.insert(ResourceKey::volume(spec.name.as_str()), DesiredSpec::Volume(Arc::new(spec)));
+    }
+    for (name, converted) in services {
+        let key = ResourceKey::service(name.as_str());
+        if !set.invalid.contains_key(&key) {
+            insert_implied(&mut set.resources, &converted.service);
+            set.resources.insert(key, DesiredSpec::Service(Arc::new(converted.service)));
+        }
+    }
+    set.resources.retain(|key, _| !set.invalid.contains_key(key));
+}
+
+/// Every network and volume that a service names is a resource, with or without a manifest of its own.
+pub(super) fn insert_implied(resources: &mut BTreeMap<ResourceKey, DesiredSpec>, service: &Service) {
+    for key in service.resources() {
+        let name = key.name.to_string();
+        let spec = match key.kind {
+            Kind::Network => DesiredSpec::Network(Arc::new(NetworkSpec { name, ..NetworkSpec::default() })),
+            Kind::Volume => DesiredSpec::Volume(Arc::new(VolumeSpec { name, ..VolumeSpec::default() })),
+            Kind::Service => continue,
+        };
+        resources.entry(key).or_insert(spec);
+    }
+}
+
+fn convert<'a>(shared: &'a Shared<'a>, document: &Document<'a>, key: Option<ResourceKey>) -> Convert<'a> {
+    Convert { shared, file: Some(document.file), base: document.base, key, prefix: String::new(), findings: Vec::new() }
+}
+
+/// A finding without a place of its own points at the document's name.
+fn with_places(findings: Vec<Finding>, document: &Document<'_>) -> impl Iterator<Item = Finding> {
+    let fallback = document.name_place();
+    findings.into_iter().map(move |mut f| {
+        f.place.get_or_insert_with(|| fallback.clone());
+        f
+    })
+}
+
+fn stack_defaults(
+    documents: &[Document<'_>],
+    shared: &Shared<'_>,
+    findings: &mut Vec<Finding>,
+) -> Option<StackDefaults> {
+    let mut stacks = documents.iter().filter(|d| matches!(d.body, Body::Stack(_)));
+    let first = stacks.next()?;
+    for second in stacks {
+        let finding = Finding::error("a second `Stack`; there is one for the whole set").at(second.start_place());
+        findings.push(finding.related(first.start_place(), "the first one"));
+    }
+    let Body::Stack(form) = &first.body else { return None };
+    let mut cx = convert(shared, first, None);
+    let stack = cx.stack(form);
+    findings.extend(with_places(cx.findings, first));
+    Some(stack)
+}
+
+#[derive(Default)]
+struct Infra {
+    networks: Vec<NetworkSpec>,
+    volumes: Vec<VolumeSpec>,
+    network_names: BTreeMap<String, String>,
+    volume_names: BTreeMap<String, String>,
+}
+
+fn infra(named: &[(String, &Document<'_>)], shared: &Shared<'_>, findings: &mut Vec<Finding>) -> Infra {
+    let mut infra = Infra::default();
+    for (name, document) in named {
+        match &document.body {
+            Body::Network(form) => {
+                let mut cx = convert(shared, document, Some(ResourceKey::network(name.as_str())));
+                let spec = cx.network_spec(name, form);
+                infra.network_names.insert(name.clone(), spec.name.clone());
+                if cx.is_sound() {
+                    clash(&mut cx, form.name.as_ref(), infra.networks.iter().any(|n| n.name == spec.name));
+                    infra.networks.push(spec);
+                }
+                findings.extend(with_places(cx.findings, document));
+            }
+            Body::Volume(form) => {
+                let mut cx = convert(shared, document, Some(ResourceKey::volume(name.as_str())));
+                let spec = cx.volume_spec(name, form);
+                infra.volume_names.insert(name.clone(), spec.name.clone());
+                if cx.is_sound() {
+                    clash(&mut cx, form.name.as_ref(), infra.volumes.iter().any(|v| v.name == spec.name));
+                    infra.volumes.push(spec);
+                }
+                findings.extend(with_places(cx.findings, document));
+            }
+            Body::Service(_) | Body::Stack(_) => {}
+        }
+    }
+    infra
+}
+
+fn clash(cx: &mut Convert<'_>, name: Option<&Scalar<String>>, is_taken: bool) {
+    if is_taken {
+        cx.error(name.map_or(Span::default(), |n| n.span), "another manifest has the same name on the engine");
+    }
+}
