@@ -1,0 +1,138 @@
+//! The program from outside: exit codes, messages, streams. Verbs that need no engine.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use assert_cmd::assert::OutputAssertExt;
+
+/// The program in an empty folder, with nothing of this process's environment.
+fn program(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_env-manager"));
+    command.env_clear().env("HOME", home).current_dir(home);
+    command
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run(home: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Ran {
+    let output = program(home).args(arguments).envs(env.iter().copied()).output().unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn version_prints_itself_in_every_form() {
+    let home = folder();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(run(home.path(), &["version"], &[]).out, format!("env-manager {version}\n"));
+    let json: serde_json::Value = serde_json::from_str(&run(home.path(), &["version", "-o", "json"], &[]).out).unwrap();
+    assert_eq!(json["version"], version);
+    program(home.path()).arg("--version").assert().success();
+}
+
+#[test]
+fn no_verb_shows_help_and_a_wrong_flag_exits_1_not_2() {
+    let home = folder();
+    let nothing = run(home.path(), &[], &[]);
+    assert!(nothing.code == 1 && nothing.err.contains("Usage:"), "{} {}", nothing.code, nothing.err);
+    let wrong = run(home.path(), &["version", "--outputt", "json"], &[]);
+    assert_eq!((wrong.code, wrong.out.as_str()), (1, ""));
+    assert!(wrong.err.contains("--output"), "suggests: {}", wrong.err);
+    let help = run(home.path(), &["--help"], &[]);
+    assert!(help.code == 0 && help.out.contains("130  interrupted"), "{}", help.out);
+}
+
+#[test]
+fn config_show_prints_values_with_their_origins() {
+    let home = folder();
+    std::fs::write(home.path().join("c.toml"), "max_concurrent_starts = 7\n[retry]\nmax = \"1m\"\n").unwrap();
+    let arguments = ["--config", "c.toml", "--stack", "mine", "config", "show"];
+    let shown = run(home.path(), &arguments, &[("ENV_MANAGER_MAX_CONCURRENT", "9"), ("DOCKER_HOST", "tcp://h:1")]);
+    assert_eq!((shown.code, shown.err.as_str()), (0, ""));
+    for line in [
+        "max_concurrent_starts 9 variable ENV_MANAGER_MAX_CONCURRENT",
+        "retry.max 1m c.toml:3:7",
+        "stack mine flag --stack",
+        "docker_host tcp://h:1 variable DOCKER_HOST",
+        "grpc_addr 0.0.0.0:50100 default",
+    ] {
+        let found = shown.out.lines().any(|l| l.split_whitespace().eq(line.split(' ')));
+        assert!(found, "no line {line:?} in\n{}", shown.out);
+    }
+    let json = run(home.path(), &[&arguments[..], &["-o", "json"]].concat(), &[]).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["max_concurrent_starts"], serde_json::json!({"value": 7, "origin": "c.toml:1:25"}));
+    let yaml = run(home.path(), &[&arguments[..], &["-o", "yaml"]].concat(), &[]).out;
+    let yaml: serde_json::Value = serde_yaml::from_str(&yaml).unwrap();
+    assert_eq!(yaml, json);
+}
+
+#[test]
+fn a_broken_configuration_exits_4_with_every_problem_on_stderr() {
+    let home = folder();
+    std::fs::write(home.path().join("c.toml"), "max_concurent_starts = 7\nprune = 3\n").unwrap();
+    let broken = run(home.path(), &["--config", "c.toml", "config", "show"], &[("ENV_MANAGER_RESYNC", "soon")]);
+    assert_eq!((broken.code, broken.out.as_str()), (4, ""));
+    for part in [
+        "--> c.toml:1:1",
+        "did you mean `max_concurrent_starts`?",
+        "--> c.toml:2:9",
+        "expected true or false, found `3`",
+        "invalid `resync`",
+        "(from variable ENV_MANAGER_RESYNC)",
+    ] {
+        assert!(broken.err.contains(part), "no {part:?} in\n{}", broken.err);
+    }
+    let missing = run(home.path(), &["config", "show"], &[("ENV_MANAGER_CONFIG", "nowhere.toml")]);
+    assert!(missing.code == 4 && missing.err.contains("nowhere.toml (variable ENV_MANAGER_CONFIG)"), "{}", missing.err);
+    let flag = run(home.path(), &["--stack", "No!", "config", "show"], &[]);
+    assert!(flag.code == 4 && flag.err.contains("(from flag --stack)"), "{}", flag.err);
+}
+
+#[test]
+fn pipes_get_plain_text_unless_colours_are_asked_for() {
+    let home = folder();
+    let plain = run(home.path(), &["config", "show"], &[]);
+    assert!(!plain.out.contains('\u{1b}'), "{:?}", plain.out);
+    let broken = run(home.path(), &["--stack", "No!", "config", "show"], &[]);
+    assert!(!broken.err.contains('\u{1b}'), "{:?}", broken.err);
+    let asked = run(home.path(), &["--color", "always", "config", "show"], &[("NO_COLOR", "1")]);
+    assert!(asked.out.contains("\u{1b}[1mKEY"), "{:?}", asked.out);
+    let declined = run(home.path(), &["config", "show"], &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]);
+    assert!(!declined.out.contains('\u{1b}'), "{:?}", declined.out);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let home = folder();
+    let mut child = program(home.path())
+        .args(["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn completions_are_scripts_that_name_every_verb() {
+    let home = folder();
+    for shell in ["bash", "fish", "zsh", "elvish", "powershell"] {
+        let script = run(home.path(), &["completions", shell], &[]);
+        assert!(script.code == 0 && script.out.contains("completions") && script.out.contains("config"), "{shell}");
+    }
+    assert_eq!(run(home.path(), &["completions", "tcsh"], &[]).code, 1);
+}
