@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::layout::clean;
 use super::logging::PROGRESS;
-use super::terminal::Look;
+use super::terminal::{Look, PLAIN, paint};
 use super::view::serves;
 use crate::resource::status::{Phase, Status};
 use crate::resource::{Kind, ResourceKey};
@@ -72,7 +72,8 @@ impl Tally {
             return Change::Started;
         }
         // A first look at what is well already is no news; neither is Creating after Begun.
-        let silent = under_way || (serves(status) && before.is_none());
+        let first_look = matches!(before, None | Some(Phase::Pending));
+        let silent = under_way || status.phase == Phase::Pending || (serves(status) && first_look);
         if newly_stalled || (before != Some(status.phase) && !silent) { Change::Phase } else { Change::None }
     }
 
@@ -129,6 +130,8 @@ impl Progress for LogLines {
 }
 
 /// A row for each service that is not as it should be yet, and a line that counts.
+///
+/// Only that line has a spinner: one thread, however many services there are.
 #[derive(Debug)]
 pub struct Live {
     bars: MultiProgress,
@@ -140,11 +143,14 @@ pub struct Live {
     color: bool,
 }
 
-/// Beyond so many services a row goes away once it is ready: the terminal has an end.
+/// Beyond so many services only those have a row that something is being done about: a terminal has
+/// an end.
 const MAX_ROWS: usize = 20;
 
+const TICK: Duration = Duration::from_millis(120);
+
 impl Live {
-    /// `bars`: the same that the log writes around ([`super::logging::Bars`]).
+    /// `bars`: the same that the log writes around.
     pub fn new<'a>(bars: MultiProgress, names: impl Iterator<Item = &'a str>, color: bool) -> Self {
         let (mut services, mut name_width) = (0, 0);
         for name in names {
@@ -152,68 +158,63 @@ impl Live {
             name_width = name_width.max(name.len());
         }
         let total = bars.add(ProgressBar::new_spinner());
-        let template = if color { "{spinner:.cyan} {wide_msg:.dim}" } else { "{spinner} {wide_msg}" };
-        total.set_style(style(template));
+        total.set_style(style("{spinner} {msg} · {elapsed}"));
         total.enable_steady_tick(TICK);
         Self { bars, total, rows: BTreeMap::new(), ready: BTreeSet::new(), services, name_width, color }
     }
 
-    fn row(&mut self, key: &ResourceKey) -> ProgressBar {
-        let (bars, total, width, color) = (&self.bars, &self.total, self.name_width, self.color);
-        let row = self.rows.entry(key.clone()).or_insert_with(|| {
-            let bar = bars.insert_before(total, ProgressBar::new_spinner());
-            bar.set_prefix(format!("{:<width$}", key.to_string()));
-            bar.set_style(style(if color {
-                "{spinner:.cyan} {prefix} {wide_msg}"
-            } else {
-                "{spinner} {prefix} {wide_msg}"
-            }));
-            bar.enable_steady_tick(TICK);
-            bar
-        });
-        row.clone()
+    /// Whether it is worth a row.
+    fn shows(&self, key: &ResourceKey, status: &Status) -> bool {
+        if key.kind != Kind::Service {
+            return status.is_stalled();
+        }
+        let idle = serves(status) || matches!(status.phase, Phase::Pending | Phase::Blocked);
+        if self.services > MAX_ROWS {
+            return !idle || status.is_stalled();
+        }
+        // What is well from the first look on is no news; what became so stays in sight.
+        !serves(status) || self.rows.contains_key(key)
     }
 }
 
-const TICK: Duration = Duration::from_millis(120);
+/// ✓ is as it should be, ✗ cannot go on, … is being worked on, · waits.
+fn glyph(status: &Status) -> &'static str {
+    match status.phase {
+        _ if status.is_stalled() => "✗",
+        _ if serves(status) => "✓",
+        Phase::Pending | Phase::Blocked => "·",
+        _ => "…",
+    }
+}
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template)
-        .expect("a constant")
-        .tick_strings(&["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏", "✓"])
+    ProgressStyle::with_template(template).expect("a constant").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✓")
 }
 
 impl Progress for Live {
     fn update(&mut self, key: &ResourceKey, status: &Status) {
-        let service = key.kind == Kind::Service;
-        if serves(status) && service {
+        if serves(status) && key.kind == Kind::Service {
             self.ready.insert(key.clone());
         } else {
             self.ready.remove(key);
         }
         self.total.set_message(format!("{} of {} ready", self.ready.len(), self.services));
-        let quiet = !service && !status.is_stalled();
-        if quiet || (serves(status) && !self.rows.contains_key(key)) {
+        if !self.shows(key, status) {
             if let Some(row) = self.rows.remove(key) {
                 self.bars.remove(&row);
             }
             return;
         }
-        let row = self.row(key);
-        let phase = format!("{:<9}", status.phase.to_string());
-        let color = super::table::style(status.phase);
-        let phase = if self.color { super::terminal::paint(color, &phase) } else { phase };
-        row.set_message(format!("{phase} {}", clean(&status.message)));
-        if serves(status) && self.services > MAX_ROWS {
-            self.bars.remove(&row);
-            self.rows.remove(key);
-        } else if serves(status) {
-            row.disable_steady_tick();
-            row.finish();
-        } else if row.is_finished() {
-            row.reset();
-            row.enable_steady_tick(TICK);
-        }
+        let row = self.rows.entry(key.clone()).or_insert_with(|| {
+            let row = self.bars.insert_before(&self.total, ProgressBar::new_spinner());
+            row.set_style(style("{wide_msg}"));
+            row
+        });
+        let color = if self.color { super::table::style(status.phase) } else { PLAIN };
+        let (width, name, phase) = (self.name_width, key.to_string(), status.phase.to_string());
+        let (glyph, phase) = (paint(color, glyph(status)), paint(color, &format!("{phase:<9}")));
+        // In one go: a repaint between two would show halves of different moments.
+        row.set_message(format!("{glyph} {name:<width$}  {phase} {}", clean(&status.message)));
     }
 
     fn finish(&mut self) {

@@ -8,6 +8,7 @@ fn a_run() -> Vec<(ResourceKey, Status)> {
     let service = |name: &str| ResourceKey::service(name);
     vec![
         (ResourceKey::network("env-manager"), at(Reason::Creating, "creating")),
+        (service("kafka"), at(Reason::Pending, "not looked at yet")),
         (service("kafka"), ready(false, "HTTP 200 from /health")),
         (service("redis"), at(Reason::Pulling, "3 MiB of 12 MiB")),
         (service("redis"), at(Reason::Pulling, "12 MiB of 12 MiB")),
@@ -28,7 +29,7 @@ fn a_tally_counts_who_came_up_and_who_did_not() {
 
     let mut tally = Tally::default();
     let changes: Vec<_> = a_run().iter().map(|(k, s)| tally.note(k, s)).collect();
-    assert_eq!(changes, [None, None, Phase, None, Begun(1), None, Phase, Phase, None, Started, None, Phase]);
+    assert_eq!(changes, [None, None, None, Phase, None, Begun(1), None, Phase, Phase, None, Started, None, Phase]);
     assert_eq!(tally.started(), ["redis"]);
     assert_eq!(tally.failed().collect::<Vec<_>>(), ["reddb"]);
 }
