@@ -353,13 +353,18 @@ struct ContextEndpoint {
     skip_tls_verify: bool,
 }
 
-fn context(name: &str, folder: &Path, env: Env<'_>) -> Result<EngineAddress, ConnectError> {
-    let bad = |why: String| ConnectError::BadContext { name: name.to_owned(), why };
-    let digest = Sha256::digest(name.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+/// The folder of a context's files.
+fn context_id(name: &str) -> String {
+    Sha256::digest(name.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
         use fmt::Write as _;
         let _ = write!(hex, "{byte:02x}");
         hex
-    });
+    })
+}
+
+fn context(name: &str, folder: &Path, env: Env<'_>) -> Result<EngineAddress, ConnectError> {
+    let bad = |why: String| ConnectError::BadContext { name: name.to_owned(), why };
+    let digest = context_id(name);
     let contexts = folder.join("contexts");
     let path = contexts.join("meta").join(&digest).join("meta.json");
     let bytes = match std::fs::read(&path) {

@@ -220,7 +220,7 @@ fn from_stored(stored: &StoredAuth, registry: &str) -> Result<Option<RegistryAut
 
 impl RegistryAuth {
     /// For the one call that hands it to the engine. The result's `Debug` shows everything.
-    pub(super) fn reveal(&self) -> DockerCredentials {
+    pub fn reveal(&self) -> DockerCredentials {
         let text = |s: &Secret| Some(String::from_utf8_lossy(s.reveal()).into_owned());
         let bare = DockerCredentials { serveraddress: Some(self.server.clone()), ..DockerCredentials::default() };
         match &self.login {

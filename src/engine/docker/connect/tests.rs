@@ -26,7 +26,7 @@ impl World {
     }
 
     fn context(&self, name: &str, endpoint: &str) -> String {
-        let digest: String = Sha256::digest(name.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+        let digest = context_id(name);
         self.write(
             &format!(".docker/contexts/meta/{digest}/meta.json"),
             &format!(r#"{{"Name":"{name}","Metadata":{{}},"Endpoints":{{"docker":{endpoint}}}}}"#),

@@ -42,8 +42,8 @@ impl World {
     }
 }
 
-fn pair(user: &str, password: &str) -> Option<(String, String)> {
-    Some((user.to_owned(), password.to_owned()))
+fn pair(user: &str, password: &str) -> (String, String) {
+    (user.to_owned(), password.to_owned())
 }
 
 #[tokio::test]
@@ -67,11 +67,11 @@ async fn auths_are_found_by_registry_however_it_is_written() {
             "empty.example": {}
         }}"#,
     );
-    assert_eq!(w.login("ghcr.io/a/b:1").await, pair("me", "pa:ss"));
-    assert_eq!(w.login("redis:7").await, pair("hub", "word"));
-    assert_eq!(w.login("docker.io/library/redis").await, pair("hub", "word"));
-    assert_eq!(w.login("127.0.0.1:5000/x").await, pair("zero", "pad"));
-    assert_eq!(w.login("plain.example/x").await, pair("u", "p"));
+    assert_eq!(w.login("ghcr.io/a/b:1").await, Some(pair("me", "pa:ss")));
+    assert_eq!(w.login("redis:7").await, Some(pair("hub", "word")));
+    assert_eq!(w.login("docker.io/library/redis").await, Some(pair("hub", "word")));
+    assert_eq!(w.login("127.0.0.1:5000/x").await, Some(pair("zero", "pad")));
+    assert_eq!(w.login("plain.example/x").await, Some(pair("u", "p")));
     assert_eq!(w.login("empty.example/x").await, None);
     assert_eq!(w.login("quay.io/x").await, None);
 }
@@ -93,15 +93,15 @@ async fn a_helper_for_the_registry_comes_before_the_store_for_all() {
     let w = world(r#"{"credHelpers": {"ghcr.io": "one"}, "credsStore": "all"}"#);
     w.helper("one", r#"echo "{\"ServerURL\":\"$server\",\"Username\":\"one\",\"Secret\":\"for $server\"}""#);
     w.helper("all", r#"echo "{\"ServerURL\":\"$server\",\"Username\":\"all\",\"Secret\":\"for $server\"}""#);
-    assert_eq!(w.login("ghcr.io/x").await, pair("one", "for ghcr.io"));
-    assert_eq!(w.login("redis").await, pair("all", "for https://index.docker.io/v1/"));
+    assert_eq!(w.login("ghcr.io/x").await, Some(pair("one", "for ghcr.io")));
+    assert_eq!(w.login("redis").await, Some(pair("all", "for https://index.docker.io/v1/")));
 }
 
 #[tokio::test]
 async fn a_helper_that_has_none_leaves_it_to_auths() {
     let w = world(r#"{"credsStore": "none", "auths": {"ghcr.io": {"auth": "bWU6cGE6c3M="}}}"#);
     w.helper("none", "echo credentials not found in native keychain; exit 1");
-    assert_eq!(w.login("ghcr.io/x").await, pair("me", "pa:ss"));
+    assert_eq!(w.login("ghcr.io/x").await, Some(pair("me", "pa:ss")));
     assert_eq!(w.login("quay.io/x").await, None);
 }
 
