@@ -4,6 +4,7 @@
 //! deadline for every call and translate; they decide nothing. Dropping a future aborts nothing on
 //! the engine: after a deadline re-inspect, never assume.
 
+pub mod archive;
 pub mod docker;
 mod error;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use archive::MARKER_PATH;
 pub use error::{Class, EngineError, ErrorKind};
 
 use crate::clock::Timestamp;
@@ -158,11 +160,13 @@ pub trait Engine: Send + Sync + 'static {
         labels: &BTreeMap<String, String>,
     ) -> impl Future<Output = Result<NetworkId>> + Send;
     fn remove_network(&self, id: &NetworkId) -> impl Future<Output = Result<()>> + Send;
+    /// The volume of that name as it is now: one that exists keeps its own labels, and may be
+    /// somebody else's.
     fn create_volume(
         &self,
         spec: &VolumeSpec,
         labels: &BTreeMap<String, String>,
-    ) -> impl Future<Output = Result<()>> + Send;
+    ) -> impl Future<Output = Result<Volume>> + Send;
     fn remove_volume(&self, name: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Pulls until the engine says that the image is there. Dropping the future ends the pull.

@@ -158,7 +158,7 @@ impl Engine for ScriptedEngine {
         Err(unscripted("remove network"))
     }
 
-    async fn create_volume(&self, _: &VolumeSpec, _: &BTreeMap<String, String>) -> Result<()> {
+    async fn create_volume(&self, _: &VolumeSpec, _: &BTreeMap<String, String>) -> Result<Volume> {
         Err(unscripted("create volume"))
     }
 

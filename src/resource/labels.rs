@@ -20,8 +20,17 @@ pub const RESTARTED_AT: &str = "dev.env-manager.restarted-at";
 /// Fields that the spec set at creation, of those whose default is the engine's, separated by commas:
 /// tells a field that was taken out of a manifest from one that an engine fills in by itself.
 pub const SETS: &str = "dev.env-manager.sets";
+/// The adapter's own, of values that no inspect tells: the platform asked for,
+pub const PLATFORM: &str = "dev.env-manager.platform";
+/// and the MAC address asked for.
+pub const MAC_ADDRESS: &str = "dev.env-manager.mac-address";
 /// On images: the program that the image stands in for.
 pub const STAND_IN: &str = "dev.env-manager.stand-in";
+
+/// Neither the user's nor, where it is on a container, the image's.
+pub fn is_ours(label: &str) -> bool {
+    label.starts_with(PREFIX)
+}
 
 /// Every label that we set begins so; a manifest may not.
 pub const PREFIX: &str = "dev.env-manager.";

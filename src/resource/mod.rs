@@ -9,12 +9,14 @@
 //! | [`probe`] | health checks: what to ask, how often, and what was answered |
 //! | [`image`] | image references, and what an image brings with it |
 //! | [`desired`] | a spec with its generation, revision and secrets |
+//! | [`canonical`] | one spelling for what a spec can say in several |
 //! | [`container`] | what the engine is asked to create |
 //! | [`observed`] | what the engine runs |
 //! | [`hash`] | the versioned canonical hashes that labels carry |
 //! | [`labels`] | the labels that mark what we own |
 //! | [`status`] | phases, conditions and reasons: what people and programs are told |
 
+pub mod canonical;
 pub mod container;
 pub mod desired;
 pub mod hash;

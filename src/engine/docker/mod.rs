@@ -1,5 +1,98 @@
 //! Docker, over bollard: the only place that names it.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`connect`] | where the engine is, as the docker command finds it |
+//! | [`credentials`], [`user_config`] | the user's own Docker configuration: registries' credentials, contexts |
+//! | [`call`] | every call with its deadline, and the wrapper that each one goes through |
+//! | `version` | which API version is spoken, and how it gets into each request |
+//! | `adapter` | `impl Engine for Docker`: containers, exec and the rest |
+//! | `create` | what we ask for → the body of a create call; every field of a spec is named there |
+//! | `inspect` | what the engine says → a spec's words, so that the two can be compared |
+//! | `mounts`, `ports`, `endpoints` | the parts of both, each way side by side |
+//! | `objects` | networks and volumes |
+//! | `images` | pulls, and what an image brings with it |
+//! | `events`, `output` | streams: what happens, what containers and execs write |
+//! | `error` | the engine's answers → [`super::ErrorKind`] and one readable line |
+//! | `time` | RFC 3339 as the engine writes it |
+//!
+//! `docs/engine.md` has the tables of deadlines and fields; tests keep them true.
 
+mod adapter;
+pub mod call;
 pub mod connect;
+mod create;
 pub mod credentials;
+mod endpoints;
+mod error;
+mod events;
+mod images;
+mod inspect;
+mod mounts;
+mod objects;
+mod output;
+mod ports;
+mod time;
 pub mod user_config;
+mod version;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::call::Deadlines;
+use self::connect::{ConnectError, EngineAddress};
+use self::credentials::Keychain;
+use self::version::Spoken;
+
+/// A Docker engine. Cheap to clone; clones share the negotiated API version.
+#[derive(Clone)]
+pub struct Docker {
+    client: bollard::Docker,
+    /// For people: `unix:///var/run/docker.sock`.
+    address: Arc<str>,
+    /// On this host.
+    local: bool,
+    spoken: Spoken,
+    /// `None`: pulls are anonymous.
+    keychain: Option<Arc<Keychain>>,
+    deadlines: Arc<Deadlines>,
+}
+
+impl Docker {
+    /// The engine at an address. Connects to nothing yet, but a socket has to be there.
+    pub fn at(address: &EngineAddress) -> Result<Self, ConnectError> {
+        Ok(Self::new(address.client()?, address.to_string(), address.is_local()))
+    }
+
+    /// Wraps a client. Connects to nothing yet: the first call negotiates the API version.
+    pub fn new(client: bollard::Docker, address: impl Into<Arc<str>>, local: bool) -> Self {
+        let spoken = Spoken::default();
+        let modifier = spoken.clone();
+        let client = client
+            // Ours are shorter, except that a stop may take as long as its grace.
+            .with_timeout(Duration::from_secs(u64::from(u32::MAX)))
+            .with_request_modifier(move |request| version::prepare(&modifier, request));
+        let deadlines = Arc::new(Deadlines::default());
+        Self { client, address: address.into(), local, spoken, keychain: None, deadlines }
+    }
+
+    /// Asked before each pull. Without one, pulls are anonymous.
+    #[must_use]
+    pub fn with_keychain(mut self, keychain: Keychain) -> Self {
+        self.keychain = Some(Arc::new(keychain));
+        self
+    }
+
+    /// Other deadlines than those of [`call::DEADLINES`].
+    #[must_use]
+    pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = Arc::new(deadlines);
+        self
+    }
+}
+
+impl std::fmt::Debug for Docker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Docker").field("address", &self.address).field("local", &self.local).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+//! Every call with its deadline, and the wrapper that each one goes through.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use super::{Docker, error};
+use crate::engine::{EngineError, ErrorKind, Result};
+
+/// What is asked of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    Info,
+    ListContainers,
+    InspectContainer,
+    FilesMarker,
+    ListNetworks,
+    ListVolumes,
+    InspectImage,
+    Events,
+    LogTail,
+    CreateContainer,
+    Connect,
+    Disconnect,
+    Upload,
+    Start,
+    Stop,
+    Rename,
+    SetRestartPolicy,
+    RemoveContainer,
+    CreateNetwork,
+    RemoveNetwork,
+    CreateVolume,
+    RemoveVolume,
+    Pull,
+    Exec,
+    ExecRunning,
+}
+
+/// One row of the table of deadlines.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    pub call: Call,
+    /// As errors name it: `create container`.
+    pub operation: &'static str,
+    pub seconds: u64,
+    /// What the number bounds, where that is not the whole call.
+    pub note: &'static str,
+}
+
+const fn row(call: Call, operation: &'static str, seconds: u64, note: &'static str) -> Deadline {
+    Deadline { call, operation, seconds, note }
+}
+
+/// No call is without one (P12). A call that ran out of time may have taken effect all the same.
+/// `docs/engine.md` has the same table, and a test compares the two.
+pub const DEADLINES: &[Deadline] = &[
+    row(Call::Info, "connect to", 10, ""),
+    row(Call::ListContainers, "list containers", 30, ""),
+    row(Call::InspectContainer, "inspect container", 10, ""),
+    row(Call::FilesMarker, "look for the files of container", 10, ""),
+    row(Call::ListNetworks, "list networks", 10, ""),
+    row(Call::ListVolumes, "list volumes", 30, ""),
+    row(Call::InspectImage, "inspect image", 10, ""),
+    row(Call::Events, "follow events of", 10, "until the stream is open; it then lasts"),
+    row(Call::LogTail, "read logs of container", 10, ""),
+    row(Call::CreateContainer, "create container", 60, ""),
+    row(Call::Connect, "connect container", 30, ""),
+    row(Call::Disconnect, "disconnect container", 30, ""),
+    row(Call::Upload, "upload files to container", 60, ""),
+    row(Call::Start, "start container", 120, ""),
+    row(Call::Stop, "stop container", 10, "beside the stop grace"),
+    row(Call::Rename, "rename container", 30, ""),
+    row(Call::SetRestartPolicy, "set restart policy of container", 30, ""),
+    row(Call::RemoveContainer, "remove container", 120, "until its name is free"),
+    row(Call::CreateNetwork, "create network", 30, ""),
+    row(Call::RemoveNetwork, "remove network", 30, ""),
+    row(Call::CreateVolume, "create volume", 60, ""),
+    row(Call::RemoveVolume, "remove volume", 60, ""),
+    row(Call::Pull, "pull image", 120, "without any sign of progress; no bound on the whole"),
+    row(Call::Exec, "run a command in container", 10, "beside the probe's own timeout"),
+    row(Call::ExecRunning, "inspect exec", 10, ""),
+];
+
+impl Call {
+    fn row(self) -> &'static Deadline {
+        DEADLINES.iter().find(|d| d.call == self).expect("a test walks the table")
+    }
+
+    /// As errors name it.
+    pub fn operation(self) -> &'static str {
+        self.row().operation
+    }
+}
+
+/// How long each call may take.
+#[derive(Clone, Debug)]
+pub struct Deadlines(BTreeMap<Call, Duration>);
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self(DEADLINES.iter().map(|d| (d.call, Duration::from_secs(d.seconds))).collect())
+    }
+}
+
+impl Deadlines {
+    /// The same for every call.
+    pub fn all(deadline: Duration) -> Self {
+        Self(DEADLINES.iter().map(|d| (d.call, deadline)).collect())
+    }
+
+    pub fn of(&self, call: Call) -> Duration {
+        self.0[&call]
+    }
+}
+
+impl Docker {
+    /// Makes one call: negotiates the API version if that has not been done yet, keeps the call's
+    /// deadline, translates errors.
+    pub(super) async fn call<T>(
+        &self,
+        call: Call,
+        subject: &str,
+        work: impl Future<Output = std::result::Result<T, bollard::errors::Error>>,
+    ) -> Result<T> {
+        self.api(call, subject).await?;
+        self.within(call, self.deadlines.of(call), subject, work).await
+    }
+
+    /// The part of [`Docker::call`] that keeps a deadline and translates errors.
+    pub(super) async fn within<T>(
+        &self,
+        call: Call,
+        deadline: Duration,
+        subject: &str,
+        work: impl Future<Output = std::result::Result<T, bollard::errors::Error>>,
+    ) -> Result<T> {
+        match tokio::time::timeout(deadline, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.translate(call, subject, &error)),
+            Err(_) => Err(timed_out(call, subject, deadline)),
+        }
+    }
+
+    pub(super) fn translate(&self, call: Call, subject: &str, error: &bollard::errors::Error) -> EngineError {
+        let error = error::translate(call, subject, &self.address, error);
+        if error::speaks_another_version(&error) {
+            // The engine was exchanged for another one: the next call negotiates anew.
+            self.spoken.forget();
+        }
+        error
+    }
+}
+
+pub(super) fn timed_out(call: Call, subject: &str, deadline: Duration) -> EngineError {
+    let text = format!("the engine did not answer within {}", humantime::format_duration(deadline));
+    EngineError::new(call.operation(), subject, ErrorKind::Timeout, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_is_in_the_table_once_and_in_the_documentation() {
+        let rows: BTreeMap<_, _> = DEADLINES.iter().map(|d| (d.call, d)).collect();
+        assert_eq!(rows.len(), DEADLINES.len());
+        // The enum has no holes, so its last discriminant tells how many there are.
+        assert_eq!(rows.len(), Call::ExecRunning as usize + 1);
+        let docs = include_str!("../../../docs/engine.md");
+        for d in DEADLINES {
+            let row = format!("| {} | {} s | {} |", d.operation, d.seconds, d.note);
+            assert!(docs.contains(row.trim_end_matches("  |")), "docs/engine.md lacks `{row}`");
+        }
+    }
+}
