@@ -136,3 +136,79 @@ fn completions_are_scripts_that_name_every_verb() {
     }
     assert_eq!(run(home.path(), &["completions", "tcsh"], &[]).code, 1);
 }
+
+const REDIS: &str = "\
+apiVersion: env-manager.dev/v1
+kind: Service
+metadata: { name: redis }
+spec: { image: 'redis:7' }
+";
+const KAFKA: &str = "\
+apiVersion: env-manager.dev/v1
+kind: Service
+metadata: { name: kafka }
+spec: { image: 'kafka:1', required: false, dependsOn: [{ service: redis, condition: Started }] }
+";
+
+fn manifests(kafka: &str) -> tempfile::TempDir {
+    let home = folder();
+    std::fs::create_dir(home.path().join("manifests")).unwrap();
+    std::fs::write(home.path().join("manifests/redis.yaml"), REDIS).unwrap();
+    std::fs::write(home.path().join("manifests/kafka.yaml"), kafka).unwrap();
+    home
+}
+
+#[test]
+fn validate_says_what_is_there_and_what_is_wrong() {
+    let good = manifests(KAFKA);
+    let ran = run(good.path(), &["validate"], &[]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.starts_with("valid · 2 files · 2 services"), "{}", ran.out);
+
+    let bad = manifests(&KAFKA.replace("image", "imagge"));
+    let ran = run(bad.path(), &["validate"], &[]);
+    assert!(ran.code == 4 && ran.out.starts_with("1 error · 2 files"), "{}", ran.out);
+    assert!(ran.err.contains("manifests/kafka.yaml:4:9") && ran.err.contains("did you mean `image`?"), "{}", ran.err);
+
+    let ran = run(bad.path(), &["validate", "-o", "json"], &[]);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, ran.err.as_str(), &json["valid"], &json["errors"]), (4, "", &false.into(), &1.into()));
+    assert_eq!(json["findings"][0]["line"], 4);
+
+    let one = run(bad.path(), &["validate", "manifests/redis.yaml"], &[]);
+    assert_eq!(one.code, 0, "{}", one.err);
+    let missing = run(bad.path(), &["validate", "nowhere"], &[]);
+    assert!(missing.code == 4 && missing.err.contains("nowhere"), "{}", missing.err);
+}
+
+#[test]
+fn an_override_of_an_unknown_service_names_its_file_and_line() {
+    let home = manifests(KAFKA);
+    std::fs::write(home.path().join("c.toml"), "[[service_overrides]]\nname = \"kafak\"\n").unwrap();
+    let ran = run(home.path(), &["--config", "c.toml", "--manifests", "manifests", "validate"], &[]);
+    assert!(
+        ran.code == 4 && ran.err.contains("did you mean `kafka`?") && ran.err.contains("c.toml:2:8"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn graphs_are_drawn_in_two_languages() {
+    let home = manifests(KAFKA);
+    let mermaid = run(home.path(), &["graph"], &[]);
+    let expected = "graph LR\n  n0[\"kafka\"]:::optional\n  n1[\"redis\"]\n  n0 -->|Started| n1\n  classDef optional stroke-dasharray: 4 3\n";
+    assert_eq!((mermaid.code, mermaid.out.as_str()), (0, expected));
+    let dot = run(home.path(), &["graph", "-o", "dot"], &[]);
+    assert!(dot.out.contains("\"kafka\" -> \"redis\" [label=\"Started\"];"), "{}", dot.out);
+    let bad = run(manifests(&KAFKA.replace("image", "imagge")).path(), &["graph"], &[]);
+    assert!(bad.code == 4 && bad.out.contains("redis") && bad.err.contains("imagge"), "{} {}", bad.out, bad.err);
+}
+
+#[test]
+fn schema_is_one_json_object() {
+    let home = folder();
+    let ran = run(home.path(), &["schema"], &[]);
+    let schema: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &schema["title"]), (0, &"env-manager manifest".into()));
+}

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::exit;
 use super::terminal::When;
-use super::verbs::{completions, config, version};
+use super::verbs::{completions, config, graph, schema, validate, version};
 use crate::config::{Key, Layer};
 
 /// Keeps Docker services in the state that a folder of YAML manifests describes.
@@ -66,6 +66,9 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    Validate(validate::Arguments),
+    Schema(schema::Arguments),
+    Graph(graph::Arguments),
     Config(config::Arguments),
     Completions(completions::Arguments),
     Version(version::Arguments),
@@ -88,6 +91,13 @@ pub struct OutputArg {
     /// How to print
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
     pub output: Output,
+}
+
+impl OutputArg {
+    /// For people, not for programs.
+    pub fn is_text(self) -> bool {
+        matches!(self.output, Output::Table | Output::Wide)
+    }
 }
 
 /// `90s`, `2m`.

@@ -6,6 +6,7 @@
 //! | [`verbs`] | one file a verb |
 //! | [`exit`] | exit codes, and which one wins |
 //! | [`terminal`] | where text goes: colours, width, broken pipes |
+//! | [`source`] | the manifests: read, reported, summed up |
 //! | [`layout`] | tables: columns, wrapping, cutting |
 //! | [`view`] | what there is to say about a stack at one moment |
 //! | [`table`] | a view for people |
@@ -23,6 +24,7 @@ pub mod json;
 pub mod layout;
 pub mod logging;
 pub mod progress;
+pub mod source;
 pub mod table;
 pub mod terminal;
 pub mod verbs;

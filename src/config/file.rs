@@ -8,10 +8,11 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Key, LATER_SECTIONS, OVERRIDE_FIELDS, OVERRIDES, did_you_mean};
+use super::keys::{Key, LATER_SECTIONS, OVERRIDE_FIELDS, OVERRIDES};
 use super::merge::{Layer, Sourced};
 use super::problem::{Document, Origin, Problem};
 use super::values::Raw;
+use crate::manifest::did_you_mean;
 
 /// An item of `[[service_overrides]]`, its names checked and its values as written: what they mean is
 /// known to the manifests' module.

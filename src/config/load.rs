@@ -6,12 +6,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::file::{self, Parsed};
-use super::keys::{self, CONFIG_VARIABLE, DEFAULT_FILE, Key, did_you_mean};
+use super::file::{self, Parsed, RawOverride};
+use super::keys::{self, CONFIG_VARIABLE, DEFAULT_FILE, Key};
 use super::merge::{Layer, Origins, Sourced, merge};
 use super::problem::{ConfigError, Origin, Problem, expand_home};
-use super::types::Config;
+use super::types::{Config, Overrides};
 use super::values::Raw;
+use crate::manifest::did_you_mean;
 
 /// Beyond it a configuration file is a mistake (`/dev/zero`).
 const MAX_BYTES: u64 = 4 << 20;
@@ -53,6 +54,8 @@ impl Environment {
 pub struct Loaded {
     pub config: Config,
     pub origins: Origins,
+    /// Where each of `config.service_overrides` stands, in the same order.
+    pub overrides: Vec<RawOverride>,
     /// The file that was read.
     pub file: Option<PathBuf>,
     /// What is accepted and does nothing.
@@ -78,12 +81,19 @@ pub fn load(flags: Layer, config_flag: Option<&str>, env: &Environment) -> Resul
     let defaults = Config { state_dir: env.state_dir(), ..Config::default() };
     let (mut config, origins, wrong) = merge(defaults, &[parsed.layer, variables, flags], home.as_deref());
     problems.extend(wrong);
+    let mut overrides = Vec::new();
+    for item in &parsed.overrides {
+        match item.read() {
+            Ok(read) => overrides.push(read),
+            Err(problem) => problems.push(problem),
+        }
+    }
     if !problems.is_empty() {
         // Tables come sorted by key; people read from the top.
         problems.sort_by_key(Problem::offset);
         return Err(ConfigError::Invalid(problems));
     }
-    config.service_overrides = parsed.overrides;
+    config.service_overrides = Overrides(overrides);
     let mut notes = Vec::new();
     let attempts = &origins[&Key::HealthCheckMaxAttempts];
     if *attempts != Origin::Default {
@@ -92,7 +102,7 @@ pub fn load(flags: Layer, config_flag: Option<&str>, env: &Environment) -> Resul
             humantime::format_duration(config.health_check_timeout)
         ));
     }
-    Ok(Loaded { config, origins, file, notes })
+    Ok(Loaded { config, origins, overrides: parsed.overrides, file, notes })
 }
 
 fn from_environment(env: &Environment) -> (Layer, Vec<Problem>) {

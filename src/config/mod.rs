@@ -27,4 +27,4 @@ pub use keys::Key;
 pub use load::{Loaded, load};
 pub use merge::{Layer, Origins};
 pub use problem::{ConfigError, Origin, Problem};
-pub use types::{Config, LogFormat, Percent, Retry};
+pub use types::{Config, LogFormat, Overrides, Percent, Retry};

@@ -27,7 +27,7 @@ pub fn rows(loaded: &Loaded) -> Vec<Row> {
         value: value(&loaded.config, *key),
         origin: loaded.origins[key].to_string(),
     });
-    let overrides = loaded.config.service_overrides.iter().map(|o| Row {
+    let overrides = loaded.overrides.iter().map(|o| Row {
         key: format!("{OVERRIDES}.{}", o.name),
         value: o.fields().to_vec().into(),
         origin: o.origin.to_string(),

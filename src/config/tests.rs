@@ -127,25 +127,46 @@ fn names_variables_and_flags_are_unique() {
 
 #[test]
 fn the_seed_s_example_loads_as_it_stands() {
-    #[derive(serde::Deserialize, Debug, PartialEq)]
-    struct Fields {
-        name: String,
-        required: bool,
-        health_check_url: Option<String>,
-    }
-
     let loaded = load_text(SEED).unwrap();
     let config = &loaded.config;
     assert_eq!(config.grpc_addr.to_string(), "0.0.0.0:50100");
     assert_eq!((config.max_concurrent_starts, config.health_check_timeout.as_secs()), (5, 60));
     assert!(config.verbose_logging);
     assert_eq!(loaded.notes.len(), 1, "health_check_max_attempts has no effect, and that is said: {:?}", loaded.notes);
-    let overrides: Vec<_> = config.service_overrides.iter().map(|o| (o.name.as_str(), o.fields().join(","))).collect();
+    let overrides: Vec<_> = loaded.overrides.iter().map(|o| (o.name.as_str(), o.fields().join(","))).collect();
     assert_eq!(overrides, [("ollama", "health_check_url,required".to_owned()), ("redis", "required".to_owned())]);
 
-    let ollama: Fields = config.service_overrides[0].read().unwrap();
+    let ollama = &config.service_overrides.0[0];
     assert_eq!(ollama.health_check_url.as_deref(), Some("http://localhost:11435/api/tags"));
-    assert!(!ollama.required && ollama.name == "ollama");
+    assert_eq!((ollama.name.as_str(), ollama.required), ("ollama", Some(false)));
+}
+
+#[test]
+fn overrides_take_every_field_that_the_contract_names() {
+    let text = "\
+[[service_overrides]]
+name = \"kafka\"
+required = true
+image = \"x:1\"
+command = [\"run\", \"--it\"]
+environment = { A = \"1\" }
+ports = [\"127.0.0.1:9092:9092\"]
+suspend = false
+probes.readiness = { tcp = { port = 9092 }, interval = \"5s\", failureThreshold = 3 }
+
+[[service_overrides]]
+name = \"redis\"
+command = \"redis-server --save ''\"
+health_check_url = \"http://localhost:1/\"
+";
+    let fields: std::collections::BTreeSet<_> = text.lines().filter_map(|l| l.split([' ', '.']).next()).collect();
+    assert!(keys::OVERRIDE_FIELDS.iter().all(|f| fields.contains(f)), "{fields:?}");
+    let overrides = load_text(text).unwrap().config.service_overrides.0;
+    assert_eq!((overrides[0].image.as_deref(), overrides[0].suspend), (Some("x:1"), Some(false)));
+    assert!(overrides[0].probes.is_some() && overrides[1].command.is_some());
+
+    let wrong = "[[service_overrides]]\nname = \"kafka\"\nrequired = \"yes\"\nenvironment = { A = 1 }\n";
+    insta::assert_snapshot!(load_text(wrong).unwrap_err());
 }
 
 #[test]

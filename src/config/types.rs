@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::file::RawOverride;
 use crate::backoff::Backoff;
+use crate::manifest::Override;
 
 /// Everything that can be configured, with every default filled in.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub struct Config {
     pub prune_delay: Duration,
     /// Absolute or relative to the working directory. Shared by all stacks: see [`Config::stack_dir`].
     pub state_dir: PathBuf,
-    pub service_overrides: Vec<RawOverride>,
+    pub service_overrides: Overrides,
 }
 
 impl Config {
@@ -65,8 +65,19 @@ impl Default for Config {
             prune_delay: Duration::from_secs(2),
             // What `load` puts here depends on the user; this one is for tests.
             state_dir: PathBuf::from("/var/lib/env-manager"),
-            service_overrides: Vec::new(),
+            service_overrides: Overrides::default(),
         }
+    }
+}
+
+/// `[[service_overrides]]`.
+#[derive(Clone, Default)]
+pub struct Overrides(pub Vec<Override>);
+
+/// Names only: `environment` may hold a password.
+impl fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|o| &o.name)).finish()
     }
 }
 

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::keys::{Key, did_you_mean};
+use super::keys::Key;
 use super::problem::expand_home;
 use super::types::{Config, LogFormat, Percent};
+use crate::manifest::suggestion;
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,8 +197,7 @@ fn log_format(raw: &Raw) -> Result<LogFormat, String> {
         "compact" => Ok(LogFormat::Compact),
         "json" => Ok(LogFormat::Json),
         other => {
-            let hint = did_you_mean(other, LogFormat::WORDS.iter().copied())
-                .map_or_else(String::new, |w| format!(", did you mean `{w}`?"));
+            let hint = suggestion(other, LogFormat::WORDS.iter().copied());
             Err(format!("`{other}` is none of {}{hint}", LogFormat::WORDS.join(", ")))
         }
     }

@@ -38,7 +38,7 @@ mod validate;
 
 pub use convert::{Defaults, default_network};
 pub use file::{MAX_FILE_BYTES, SourceFile, too_large};
-pub use finding::{Finding, Place, Related, Severity};
+pub use finding::{Finding, Place, Related, Severity, did_you_mean, suggestion};
 pub use outside::{Content, Outside, ReadError};
 pub use overrides::Override;
 pub use render::render;

@@ -4,8 +4,11 @@ pub mod apply;
 pub mod completions;
 pub mod config;
 pub mod down;
+pub mod graph;
 pub mod plan;
+pub mod schema;
 pub mod status;
+pub mod validate;
 pub mod version;
 
 use std::ffi::OsStr;
@@ -69,6 +72,9 @@ impl Session {
 #[expect(clippy::unused_async, reason = "the verbs that ask the engine are to come")]
 pub async fn run(session: &Session, verb: Verb) -> Result<Exit, Failure> {
     match verb {
+        Verb::Validate(arguments) => validate::run(session, &arguments),
+        Verb::Schema(arguments) => Ok(schema::run(session, &arguments)),
+        Verb::Graph(arguments) => graph::run(session, &arguments),
         Verb::Config(arguments) => config::run(session, &arguments),
         Verb::Completions(arguments) => Ok(completions::run(session, &arguments)),
         Verb::Version(arguments) => Ok(version::run(session, &arguments)),

@@ -8,7 +8,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::json::StatusReport;
 use crate::cli::table;
 use crate::cli::view::View;
-use crate::config::keys::did_you_mean;
+use crate::manifest::suggestion;
 
 /// Show how everything is: a table, what to do next, and the overall line
 #[derive(Clone, Debug, Args)]
@@ -34,8 +34,7 @@ pub fn print(session: &Session, arguments: &Arguments, view: &View) -> Result<Ex
     let Arguments { names, exit_code, output } = arguments;
     for name in names {
         if !view.services().any(|(known, _)| known == name) {
-            let hint = did_you_mean(name, view.services().map(|(n, _)| n))
-                .map_or_else(String::new, |n| format!(", did you mean `{n}`?"));
+            let hint = suggestion(name, view.services().map(|(n, _)| n));
             return Err(Failure::new(
                 Exit::Error,
                 format!("there is no service `{name}` in stack {}{hint}", view.stack),
