@@ -64,9 +64,11 @@ pub(super) async fn attempt<E: Engine>(
     hanging: Option<String>,
 ) -> Tried {
     let begun = Instant::now();
+    // Calls to the engine make large futures: boxed once they begin, so that thousands of execs can
+    // wait for their turn in little memory.
     let outcome = match (&probe.check, route) {
-        (Check::Exec { command }, _) => exec(engine, target, command, probe.timeout, hanging).await,
-        (Check::Docker, _) => limited(probe.timeout, docker(engine, target)).await,
+        (Check::Exec { command }, _) => Box::pin(exec(engine, target, command, probe.timeout, hanging)).await,
+        (Check::Docker, _) => limited(probe.timeout, Box::pin(docker(engine, target))).await,
         (Check::Tcp { .. }, route) => tcp(route, probe.timeout).await,
         (Check::Grpc { service, .. }, route) => {
             limited(probe.timeout, Box::pin(grpc::check(route, service, probe.timeout))).await

@@ -23,7 +23,7 @@ impl Docker {
     ) -> Result<()> {
         let subject = image.as_str();
         self.api(Call::Pull, subject).await?;
-        let credentials = self.credentials(image).await?;
+        let (credentials, without) = self.credentials(image).await;
         let (name, tag) = image.name_and_tag();
         let options = CreateImageOptions {
             from_image: Some(name.to_owned()),
@@ -38,7 +38,7 @@ impl Docker {
             match tokio::time::timeout(silence, lines.next()).await {
                 Err(_) => return Err(timed_out(Call::Pull, subject, silence)),
                 Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(self.translate(Call::Pull, subject, &error)),
+                Ok(Some(Err(error))) => return Err(explained(self.translate(Call::Pull, subject, &error), without)),
                 Ok(Some(Ok(line))) => {
                     if layers.note(&line) {
                         progress(layers.sum());
@@ -58,17 +58,14 @@ impl Docker {
         }
     }
 
-    /// What cannot be looked up fails the pull: an anonymous one would only say "denied".
-    async fn credentials(&self, image: &ImageRef) -> Result<Option<DockerCredentials>> {
-        let Some(keychain) = &self.keychain else { return Ok(None) };
-        let found = keychain.lookup(image).await.map_err(|error| {
-            let kind = match error {
-                CredentialError::HelperHangs { .. } | CredentialError::HelperFailed { .. } => ErrorKind::Other,
-                _ => ErrorKind::PullDenied,
-            };
-            EngineError::new(Call::Pull.operation(), image.as_str(), kind, error.to_string())
-        })?;
-        Ok(found.map(|auth| auth.reveal()))
+    /// What cannot be looked up is no failure yet: a configuration that names a helper which is not
+    /// installed is common, and most images need no password.
+    async fn credentials(&self, image: &ImageRef) -> (Option<DockerCredentials>, Option<CredentialError>) {
+        let Some(keychain) = &self.keychain else { return (None, None) };
+        match keychain.lookup(image).await {
+            Ok(found) => (found.map(|auth| auth.reveal()), None),
+            Err(error) => (None, Some(error)),
+        }
     }
 
     pub(super) async fn image(&self, reference: &str) -> Result<Option<ImageInfo>> {
@@ -78,6 +75,14 @@ impl Docker {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Why a pull was anonymous matters once a registry has refused it.
+fn explained(mut error: EngineError, without: Option<CredentialError>) -> EngineError {
+    if let (ErrorKind::PullDenied, Some(why)) = (&error.kind, without) {
+        error.message = format!("{}; it was asked without credentials: {why}", error.message.trim_end_matches('.'));
+    }
+    error
 }
 
 /// The progress of each layer by its id. Layers are downloaded three at a time, so that the total
