@@ -10,36 +10,33 @@ use super::finding::Finding;
 pub const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// A file's text with an index of its lines.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SourceFile {
     name: Arc<str>,
     dir: PathBuf,
     text: String,
     line_starts: Vec<usize>,
+    problem: Option<Finding>,
 }
 
 impl SourceFile {
     /// `name` is how the file is shown; `dir` is the absolute folder that its relative paths count from.
     pub fn new(name: impl Into<Arc<str>>, dir: impl Into<PathBuf>, text: String) -> Self {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Self { name: name.into(), dir: dir.into(), text, line_starts }
+        Self { name: name.into(), dir: dir.into(), text, line_starts, problem: None }
     }
 
-    /// # Errors
-    /// Says at which byte and line a file stops being UTF-8, or that it is too large or binary.
-    pub fn from_bytes(name: &str, dir: &Path, bytes: Vec<u8>) -> Result<Self, Box<Finding>> {
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(Box::new(too_large(name)));
-        }
+    /// A file that is not UTF-8 is an error as a whole; what can be read of it tells which services it is about.
+    pub fn from_bytes(name: &str, dir: &Path, bytes: Vec<u8>) -> Self {
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             let message = "the file is UTF-16; manifests are UTF-8";
-            let help = "convert it: `iconv -f UTF-16 -t UTF-8`";
-            return Err(Box::new(Finding::error(message).in_file(name).help(help)));
+            let problem = Finding::error(message).in_file(name).help("convert it: `iconv -f UTF-16 -t UTF-8`");
+            return Self { problem: Some(problem), ..Self::new(name, dir, String::new()) };
         }
         match String::from_utf8(bytes) {
             Ok(text) => {
                 let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-                Ok(Self::new(name, dir, text))
+                Self::new(name, dir, text)
             }
             Err(e) => {
                 let at = e.utf8_error().valid_up_to();
@@ -47,9 +44,16 @@ impl SourceFile {
                 let line = bytes[..at].split(|b| *b == b'\n').count();
                 let byte = bytes.get(at).copied().unwrap_or_default();
                 let message = format!("not UTF-8: byte 0x{byte:02x} at offset {at}, line {line}");
-                Err(Box::new(Finding::error(message).in_file(name).help("save the file as UTF-8")))
+                let problem = Finding::error(message).in_file(name).help("save the file as UTF-8");
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                Self { problem: Some(problem), ..Self::new(name, dir, text) }
             }
         }
+    }
+
+    /// Why nothing in the file counts.
+    pub fn problem(&self) -> Option<&Finding> {
+        self.problem.as_ref()
     }
 
     pub fn name(&self) -> &Arc<str> {

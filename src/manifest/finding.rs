@@ -36,6 +36,13 @@ pub struct Place {
     pub(super) text_offset: usize,
 }
 
+impl Place {
+    /// Whether `text` begins after the line does.
+    pub(super) fn is_cut(&self) -> bool {
+        self.text[..self.text_offset].chars().count() + 1 != self.column
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
@@ -61,9 +68,9 @@ pub struct Finding {
     /// What would be right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
-    /// The resource that is frozen by an error; `None` where it is not known.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "key_text", rename = "resource")]
-    pub key: Option<ResourceKey>,
+    /// The resources that an error freezes; none where it is not known which.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "key_texts", rename = "resources")]
+    pub keys: Vec<ResourceKey>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,9 +81,8 @@ pub struct Related {
     pub label: String,
 }
 
-#[expect(clippy::ref_option, reason = "the shape that serde asks for")]
-fn key_text<S: Serializer>(key: &Option<ResourceKey>, s: S) -> Result<S::Ok, S::Error> {
-    s.collect_str(&key.as_ref().map(ToString::to_string).unwrap_or_default())
+fn key_texts<S: Serializer>(keys: &[ResourceKey], s: S) -> Result<S::Ok, S::Error> {
+    s.collect_seq(keys.iter().map(ToString::to_string))
 }
 
 impl Finding {
@@ -88,7 +94,7 @@ impl Finding {
             path: None,
             related: Vec::new(),
             help: None,
-            key: None,
+            keys: Vec::new(),
         }
     }
 
@@ -122,8 +128,8 @@ impl Finding {
     }
 
     #[must_use]
-    pub fn about(mut self, key: ResourceKey) -> Self {
-        self.key = Some(key);
+    pub fn about(mut self, key: impl IntoIterator<Item = ResourceKey>) -> Self {
+        self.keys.extend(key);
         self
     }
 

@@ -42,7 +42,7 @@ pub use finding::{Finding, Place, Related, Severity, did_you_mean, suggestion};
 pub use outside::{Content, Outside, ReadError};
 pub use overrides::Override;
 pub use render::render;
-pub use schema::schema;
+pub use schema::{schema, schema_text};
 pub use set::{Set, build};
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ pub(super) fn apply(
             file: None,
             base: 0,
             key: Some(ResourceKey::service(name)),
+            frozen_by: None,
             prefix: format!("service_overrides `{name}`: "),
             findings: Vec::new(),
         };

@@ -16,7 +16,10 @@ use crate::resource::ResourceKey;
 /// Deepest nesting of a document. Manifests need eight.
 const MAX_DEPTH: usize = 32;
 /// Most sequences, mappings and scalars of a document, aliases counted as often as they are used.
-const MAX_NODES: usize = 100_000;
+const MAX_NODES: usize = 50_000;
+
+/// Most documents of a file.
+const MAX_DOCUMENTS: usize = 1_000;
 
 /// A document that has the shape of its kind; its values are unchecked.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ impl Document<'_> {
 pub struct Parsed<'a> {
     pub documents: Vec<Document<'a>>,
     pub findings: Vec<Finding>,
+    /// What can be told of documents that have an error.
+    pub broken: Vec<Broken>,
     /// What was skipped, and why.
     pub notes: Vec<String>,
 }
@@ -64,7 +69,18 @@ pub struct Parsed<'a> {
 /// Reads all documents of a file.
 pub fn parse(file: &SourceFile) -> Parsed<'_> {
     let mut parsed = Parsed::default();
-    for range in file.documents() {
+    if let Some(problem) = file.problem() {
+        parsed.broken = file.documents().into_iter().map(|range| Broken::read(&file.text()[range])).collect();
+        parsed.findings.push(problem.clone().about(parsed.broken.iter().filter_map(Broken::key)));
+        return parsed;
+    }
+    let documents = file.documents();
+    if documents.len() > MAX_DOCUMENTS {
+        let message = format!("the file has {} documents, more than {MAX_DOCUMENTS}", documents.len());
+        parsed.findings.push(Finding::error(message).in_file(file.name()).help("split the file"));
+        return parsed;
+    }
+    for range in documents {
         let text = &file.text()[range.clone()];
         match document(file, range.start, text) {
             Ok(Some(document)) => parsed.documents.push(document),
@@ -73,8 +89,9 @@ pub fn parse(file: &SourceFile) -> Parsed<'_> {
                 parsed.notes.push(format!("{}:{line}: skipped, not a manifest of {API_VERSION}", file.name()));
             }
             Err(finding) => {
-                let key = broken_key(text);
-                parsed.findings.push(Finding { key, ..*finding });
+                let broken = Broken::read(text);
+                parsed.findings.push(finding.about(broken.key()));
+                parsed.broken.push(broken);
             }
         }
     }
@@ -99,7 +116,7 @@ fn document<'a>(file: &'a SourceFile, base: usize, text: &'a str) -> Result<Opti
                 Finding::error(message).at(at(version)).help(format!("this env-manager reads `{API_VERSION}`")),
             ));
         }
-        Some(version) if strsim::damerau_levenshtein(&version.text, API_VERSION) <= 3 => {
+        Some(version) if is_misspelt(&version.text) => {
             let message = format!("unknown apiVersion `{}`, did you mean `{API_VERSION}`?", version.text);
             return Err(Box::new(Finding::error(message).at(at(version))));
         }
@@ -142,17 +159,19 @@ fn looks_like_ours(text: &str) -> bool {
     #[derive(serde::Deserialize)]
     struct Shape {
         #[serde(rename = "apiVersion")]
-        api_version: Option<serde::de::IgnoredAny>,
+        api_version: Option<Scalar<String>>,
         kind: Option<Scalar<String>>,
         metadata: Option<serde::de::IgnoredAny>,
         spec: Option<serde::de::IgnoredAny>,
     }
-    from_str::<Shape>(text).is_ok_and(|s| {
-        s.api_version.is_none()
-            && s.metadata.is_some()
-            && s.spec.is_some()
-            && s.kind.is_some_and(|k| KINDS.contains(&k.text.as_str()))
+    from_str::<Shape>(text).is_ok_and(|s| match s.api_version {
+        Some(version) => is_misspelt(&version.text),
+        None => s.metadata.is_some() && s.spec.is_some() && s.kind.is_some_and(|k| KINDS.contains(&k.text.as_str())),
     })
+}
+
+fn is_misspelt(version: &str) -> bool {
+    version.len() < 40 && strsim::damerau_levenshtein(version, API_VERSION) <= 3
 }
 
 pub(super) fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
@@ -208,6 +227,9 @@ fn explain(file: &SourceFile, base: usize, error: &YamlError) -> Finding {
     let mut finding = Finding::error(message).at(place.unwrap_or_else(|| start_place(file, base)));
     finding.help = help;
     let line = finding.place.as_ref().map(|p| p.line).unwrap_or_default();
+    if finding.help.is_none() && finding.place.as_ref().is_some_and(|p| is_compose_env(&p.text)) {
+        finding.help = Some("a list of `NAME=value` is Compose's form; write `NAME: value` here".to_owned());
+    }
     if let Some(tab) = tab_indentation(file, line) {
         "a tab in the indentation; YAML allows spaces only".clone_into(&mut finding.message);
         finding.place = Some(tab);
@@ -237,7 +259,12 @@ fn describe(error: &YamlError) -> (String, Option<String>) {
             (message, Some("it stands in this mapping before; keep one of them".to_owned()))
         }
         YamlError::SerdeInvalidType { unexpected, expected, .. } => {
-            (format!("expected {expected}, found {unexpected}"), None)
+            let found = match unexpected.as_str() {
+                "sequence" => "a list",
+                "map" => "a mapping",
+                other => other,
+            };
+            (format!("expected {expected}, found {found}"), None)
         }
         YamlError::Unexpected { expected, .. } => (
             match *expected {
@@ -276,19 +303,42 @@ pub(super) fn list(words: &[&str]) -> String {
     words.iter().filter(|w| !w.starts_with('_')).map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Which resource a broken document is about, as far as can be told: it is frozen (P5).
-pub(super) fn broken_key(text: &str) -> Option<ResourceKey> {
-    let (kind, name) = match from_str::<NameOnly>(text) {
-        Ok(only) => (only.kind.map(|k| k.text), only.metadata.and_then(|m| m.name).map(|n| n.text)),
-        Err(_) => scan_name(text),
-    };
-    let name = name.filter(|n| !n.is_empty() && n.len() <= 63)?;
-    match kind.as_deref() {
-        Some("Network") => Some(ResourceKey::network(name)),
-        Some("Volume") => Some(ResourceKey::volume(name)),
-        Some("Stack") => None,
-        // A misspelt or missing kind is most likely a service: there is most of them.
-        _ => Some(ResourceKey::service(name)),
+/// `- NAME=value`
+fn is_compose_env(line: &str) -> bool {
+    let Some((name, _)) = line.trim().strip_prefix("- ").and_then(|l| l.split_once('=')) else { return false };
+    super::expand::is_variable_name(name.trim_matches(['"', '\'']))
+}
+
+/// What can be told of a document that has an error.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Broken {
+    pub kind: Option<String>,
+    pub name: Option<String>,
+}
+
+impl Broken {
+    pub fn read(text: &str) -> Self {
+        let (kind, name) = match from_str::<NameOnly>(text) {
+            Ok(only) => (only.kind.map(|k| k.text), only.metadata.and_then(|m| m.name).map(|n| n.text)),
+            Err(_) => scan_name(text),
+        };
+        Self { kind, name: name.filter(|n| !n.is_empty() && n.len() <= 63) }
+    }
+
+    pub fn is_stack(&self) -> bool {
+        self.kind.as_deref() == Some("Stack")
+    }
+
+    /// The resource that it is about: frozen (P5).
+    pub fn key(&self) -> Option<ResourceKey> {
+        let name = self.name.as_deref()?;
+        match self.kind.as_deref() {
+            Some("Network") => Some(ResourceKey::network(name)),
+            Some("Volume") => Some(ResourceKey::volume(name)),
+            Some("Stack") => None,
+            // A misspelt or missing kind is most likely a service: there is most of them.
+            _ => Some(ResourceKey::service(name)),
+        }
     }
 }
 

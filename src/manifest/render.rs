@@ -20,10 +20,18 @@ fn render_one(renderer: &Renderer, finding: &Finding) -> String {
         let (same, other): (Vec<_>, Vec<_>) =
             finding.related.iter().partition(|r| r.place.file == place.file && r.place.line == place.line);
         let extra = same.into_iter().map(|r| mark(AnnotationKind::Context, &r.place).label(r.label.as_str()));
-        group = group.element(snippet(place, mark(AnnotationKind::Primary, place), extra));
+        let caret = mark(AnnotationKind::Primary, place);
+        if place.is_cut() {
+            // The renderer counts columns in what it shows.
+            group = group.element(Origin::path(&*place.file).line(place.line).char_column(place.column));
+            let snippet = Snippet::source(place.text.as_str()).line_start(place.line);
+            group = group.element(snippet.annotation(caret).annotations(extra));
+        } else {
+            group = group.element(snippet(place, caret, extra));
+        }
         for related in other {
-            let mark = mark(AnnotationKind::Context, &related.place).label(related.label.as_str());
-            group = group.element(snippet(&related.place, mark, std::iter::empty()));
+            let caret = mark(AnnotationKind::Context, &related.place).label(related.label.as_str());
+            group = group.element(snippet(&related.place, caret, std::iter::empty()));
         }
     } else if let Some(path) = &finding.path {
         group = group.element(Origin::path(&**path));
@@ -47,6 +55,5 @@ fn snippet<'a>(
     mark: Annotation<'a>,
     extra: impl Iterator<Item = Annotation<'a>>,
 ) -> Snippet<'a, Annotation<'a>> {
-    // The file name goes through `Origin`, since a cut line would show a wrong column.
     Snippet::source(place.text.as_str()).line_start(place.line).path(&*place.file).annotation(mark).annotations(extra)
 }

@@ -37,6 +37,13 @@ pub fn schema() -> Value {
     })
 }
 
+/// As it is committed and printed.
+pub fn schema_text() -> String {
+    let mut text = serde_json::to_string_pretty(&schema()).expect("a JSON value has a text");
+    text.push('\n');
+    text
+}
+
 fn kind<S: JsonSchema>(word: &str, generator: &mut SchemaGenerator) -> Value {
     let spec = generator.subschema_for::<S>().to_value();
     let mut required = Vec::new();

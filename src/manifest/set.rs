@@ -10,7 +10,7 @@ use super::file::SourceFile;
 use super::finding::Finding;
 use super::outside::Outside;
 use super::overrides::{self, Override};
-use super::parse::{Body, Document, parse};
+use super::parse::{Body, Broken, Document, parse};
 use super::scalar::Scalar;
 use super::span::Span;
 use super::validate;
@@ -46,40 +46,53 @@ pub fn build(
 ) -> Set {
     let mut set = Set::default();
     let mut documents = Vec::new();
+    let mut broken = Vec::new();
     for file in files {
         let parsed = parse(file);
         set.findings.extend(parsed.findings);
         set.notes.extend(parsed.notes);
         documents.extend(parsed.documents);
+        broken.extend(parsed.broken);
     }
-    // Names of broken documents: others may depend on them.
-    let broken: Vec<ResourceKey> = set.findings.iter().filter_map(|f| f.key.clone()).collect();
 
     let mut shared = Shared::new(stack, defaults.clone(), outside);
+    shared.broken = broken.iter().filter_map(Broken::key).collect();
+    let mut stack_is_broken = broken.iter().any(Broken::is_stack);
     if let Some(stack) = stack_defaults(&documents, &shared, &mut set.findings) {
-        shared.apply(stack);
+        match stack {
+            Ok(stack) => shared.apply(stack),
+            Err(()) => stack_is_broken = true,
+        }
     }
     let documents = validate::names(&documents, &mut set.findings);
     let infra = infra(&documents, &shared, &mut set.findings);
     shared.networks = infra.network_names;
     shared.volumes = infra.volume_names;
+    shared.broken.extend(infra.broken);
 
     let mut services = BTreeMap::new();
     for (name, document) in &documents {
         let Body::Service(form) = &document.body else { continue };
         let key = ResourceKey::service(name.as_str());
         let mut cx = convert(&shared, document, Some(key));
-        if let Some(service) = cx.service(name, &document.metadata, form, Span::default()) {
-            services.insert(name.clone(), service);
+        services.insert(name.clone(), cx.service(name, &document.metadata, form, Span::default()));
+        if let Some(other) = cx.frozen_by {
+            set.invalid.insert(ResourceKey::service(name.as_str()), format!("the manifest of {other} has an error"));
+        }
+        if stack_is_broken {
+            let why = "the `Stack` manifest has an error, and every service takes defaults from it";
+            set.invalid.insert(ResourceKey::service(name.as_str()), why.to_owned());
         }
         set.findings.extend(with_places(cx.findings, document));
     }
-    let unknown_document = set.findings.iter().any(|f| f.is_error() && f.key.is_none());
+    let broken_services: Vec<String> =
+        broken.iter().filter_map(Broken::key).filter(|k| k.kind == Kind::Service).map(|k| k.name.to_string()).collect();
+    let unknown_document = broken.iter().any(|b| b.name.is_none());
     let names: Vec<&str> = documents
         .iter()
         .filter(|(_, d)| matches!(d.body, Body::Service(_)))
         .map(|(n, _)| n.as_str())
-        .chain(broken.iter().filter(|k| k.kind == Kind::Service).map(|k| &*k.name))
+        .chain(broken_services.iter().map(String::as_str))
         .collect();
     // Before the services are checked against each other: an override may move a port out of the way.
     set.findings.extend(overrides::apply(&mut services, &names, overrides, &shared));
@@ -97,8 +110,9 @@ fn assemble(
     stack: &str,
 ) {
     set.findings.sort_by_key(Finding::sort_key);
+    let mut messages = BTreeMap::new();
     for finding in set.findings.iter().filter(|f| f.is_error()) {
-        if let Some(key) = &finding.key {
+        for key in &finding.keys {
             // Networks and volumes are keyed by their names on the engine.
             let key = match key.kind {
                 Kind::Network if &*key.name == "default" => {
@@ -106,9 +120,11 @@ fn assemble(
                 }
                 _ => key.clone(),
             };
-            set.invalid.entry(key).or_insert_with(|| finding.to_string());
+            messages.entry(key).or_insert_with(|| finding.to_string());
         }
     }
+    // A service's own error says more than that of what it uses.
+    set.invalid.extend(messages);
     for spec in networks {
         set.resources.insert(ResourceKey::network(spec.name.as_str()), DesiredSpec::Network(Arc::new(spec)));
     }
@@ -139,7 +155,15 @@ pub(super) fn insert_implied(resources: &mut BTreeMap<ResourceKey, DesiredSpec>,
 }
 
 fn convert<'a>(shared: &'a Shared<'a>, document: &Document<'a>, key: Option<ResourceKey>) -> Convert<'a> {
-    Convert { shared, file: Some(document.file), base: document.base, key, prefix: String::new(), findings: Vec::new() }
+    Convert {
+        shared,
+        file: Some(document.file),
+        base: document.base,
+        key,
+        prefix: String::new(),
+        frozen_by: None,
+        findings: Vec::new(),
+    }
 }
 
 /// A finding without a place of its own points at the document's name.
@@ -155,16 +179,19 @@ fn stack_defaults(
     documents: &[Document<'_>],
     shared: &Shared<'_>,
     findings: &mut Vec<Finding>,
-) -> Option<StackDefaults> {
+) -> Option<Result<StackDefaults, ()>> {
     let mut stacks = documents.iter().filter(|d| matches!(d.body, Body::Stack(_)));
     let first = stacks.next()?;
+    let mut is_only = true;
     for second in stacks {
+        is_only = false;
         let finding = Finding::error("a second `Stack`; there is one for the whole set").at(second.start_place());
         findings.push(finding.related(first.start_place(), "the first one"));
     }
     let Body::Stack(form) = &first.body else { return None };
     let mut cx = convert(shared, first, None);
     let stack = cx.stack(form);
+    let stack = if is_only && cx.is_sound() { Ok(stack) } else { Err(()) };
     findings.extend(with_places(cx.findings, first));
     Some(stack)
 }
@@ -175,6 +202,8 @@ struct Infra {
     volumes: Vec<VolumeSpec>,
     network_names: BTreeMap<String, String>,
     volume_names: BTreeMap<String, String>,
+    /// By the names that services use.
+    broken: Vec<ResourceKey>,
 }
 
 fn infra(named: &[(String, &Document<'_>)], shared: &Shared<'_>, findings: &mut Vec<Finding>) -> Infra {
@@ -189,6 +218,9 @@ fn infra(named: &[(String, &Document<'_>)], shared: &Shared<'_>, findings: &mut 
                     clash(&mut cx, form.name.as_ref(), infra.networks.iter().any(|n| n.name == spec.name));
                     infra.networks.push(spec);
                 }
+                if !cx.is_sound() {
+                    infra.broken.extend(cx.key.clone());
+                }
                 findings.extend(with_places(cx.findings, document));
             }
             Body::Volume(form) => {
@@ -198,6 +230,9 @@ fn infra(named: &[(String, &Document<'_>)], shared: &Shared<'_>, findings: &mut 
                 if cx.is_sound() {
                     clash(&mut cx, form.name.as_ref(), infra.volumes.iter().any(|v| v.name == spec.name));
                     infra.volumes.push(spec);
+                }
+                if !cx.is_sound() {
+                    infra.broken.extend(cx.key.clone());
                 }
                 findings.extend(with_places(cx.findings, document));
             }

@@ -26,7 +26,7 @@ pub(super) fn names<'d, 'a>(
             continue;
         };
         let key = key(&document.body, &name.text);
-        let report = |finding: Finding| Finding { key: key.clone(), ..finding.at(document.place(name.span)) };
+        let report = |finding: Finding| finding.about(key.clone()).at(document.place(name.span));
         if let Err(why) = good_name(&document.body, &name.text) {
             findings.push(report(Finding::error(format!("`{}` is not a name of a {kind}: {why}", name.text))));
             continue;
@@ -97,7 +97,7 @@ pub(super) fn services(services: &BTreeMap<String, Converted>, names: &[&str], u
 }
 
 fn at(finding: Finding, place: Option<&Place>, service: &str) -> Finding {
-    Finding { place: place.cloned(), key: Some(ResourceKey::service(service)), ..finding }
+    Finding { place: place.cloned(), ..finding }.about([ResourceKey::service(service)])
 }
 
 fn dependencies(
@@ -196,16 +196,8 @@ fn report_cycle(cycle: &[&str], services: &BTreeMap<String, Converted>, findings
             finding = finding.related(place, format!("`{}` depends on `{}`", order[i], order[(i + 1) % order.len()]));
         }
     }
-    // Every member is frozen, not only the one that the finding is about.
-    for name in &order[1..] {
-        let other = Finding { related: Vec::new(), key: Some(ResourceKey::service(*name)), ..finding.clone() };
-        findings.push(Finding {
-            place: services.get(*name).and_then(|c| c.places.name.clone()),
-            message: format!("`{name}` is part of a cycle of dependencies"),
-            help: None,
-            ..other
-        });
-    }
+    // Every member is frozen, not only the one that the finding points at.
+    finding = finding.about(order[1..].iter().map(|name| ResourceKey::service(*name)));
     findings.push(finding);
 }
 
@@ -244,14 +236,20 @@ fn overlap(a: &Port, b: &Port) -> bool {
 
 fn container_names(services: &BTreeMap<String, Converted>, findings: &mut Vec<Finding>) {
     let mut taken: BTreeMap<String, &str> = BTreeMap::new();
-    for (name, converted) in services {
+    // Who bears its own name goes first: the one that chose another's is to blame.
+    let mut order: Vec<_> = services.iter().collect();
+    order.sort_by_key(|(_, c)| c.places.container_name.is_some());
+    for (name, converted) in order {
         let container = &converted.service.spec.container.name;
         let place = converted.places.container_name.as_ref().or(converted.places.name.as_ref());
         let mut all = vec![container.clone()];
         all.extend([labels::NEXT, labels::OLD, labels::FAILED].map(|suffix| format!("{container}{suffix}")));
         if let Some(other) = all.iter().find_map(|n| taken.get(n)) {
-            let mut finding =
-                at(Finding::error(format!("the container's name `{container}` is that of `{other}`")), place, name);
+            let mut finding = at(
+                Finding::error(format!("container name `{container}` clashes with that of service `{other}`")),
+                place,
+                name,
+            );
             let theirs = services.get(*other).map(|c| &c.places);
             if let Some(first) = theirs.and_then(|p| p.container_name.as_ref().or(p.name.as_ref())) {
                 finding = finding.related(first.clone(), "the other one");

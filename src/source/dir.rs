@@ -219,26 +219,21 @@ impl Walk {
                     let hash = sha256_hex(&bytes);
                     let absolute = fs::canonicalize(path.parent().unwrap_or(&path));
                     let dir = absolute.unwrap_or_else(|_| path.parent().unwrap_or(&path).to_owned());
-                    match SourceFile::from_bytes(&name, &dir, bytes) {
-                        Ok(file) => {
-                            files.push(file);
-                            self.hashes.push(hash);
-                        }
-                        Err(finding) => self.unread(*finding, &path),
-                    }
+                    files.push(SourceFile::from_bytes(&name, &dir, bytes));
+                    self.hashes.push(hash);
                 }
-                Err(ReadError::TooLarge(_)) => self.unread(manifest::too_large(&name), &path),
+                Err(ReadError::TooLarge(_)) => self.unread(manifest::too_large(&name)),
                 Err(e) => {
                     let finding = Finding::error(format!("cannot read the manifest: {e}")).in_file(&name);
-                    self.unread(finding, &path);
+                    self.unread(finding);
                 }
             }
         }
         files
     }
 
-    /// The services in the file stay as they are.
-    fn unread(&mut self, finding: Finding, _path: &Path) {
+    /// Which services stand in the file is not known.
+    fn unread(&mut self, finding: Finding) {
         self.failed = true;
         self.findings.push(finding);
     }

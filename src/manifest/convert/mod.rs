@@ -21,7 +21,7 @@ pub(super) mod service;
 mod storage;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,6 +66,9 @@ pub(super) struct Shared<'a> {
     /// Names on the engine of networks and volumes that have a manifest, by the name that services use.
     pub networks: BTreeMap<String, String>,
     pub volumes: BTreeMap<String, String>,
+    /// Networks and volumes whose manifests have errors, by the same names: what they are called on the
+    /// engine is not known, so who uses them is frozen.
+    pub broken: BTreeSet<ResourceKey>,
 }
 
 impl<'a> Shared<'a> {
@@ -80,20 +83,8 @@ impl<'a> Shared<'a> {
             rollback: true,
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            broken: BTreeSet::new(),
         }
-    }
-
-    /// The network's name on the engine.
-    pub fn network(&self, name: &str) -> String {
-        match self.networks.get(name) {
-            Some(engine) => engine.clone(),
-            None if name == "default" => default_network(self.stack),
-            None => name.to_owned(),
-        }
-    }
-
-    pub fn volume(&self, name: &str) -> String {
-        self.volumes.get(name).cloned().unwrap_or_else(|| name.to_owned())
     }
 }
 
@@ -112,6 +103,8 @@ pub(super) struct Convert<'a> {
     pub key: Option<ResourceKey>,
     /// Before every message, where no place can be shown.
     pub prefix: String,
+    /// A broken network or volume that the service uses.
+    pub frozen_by: Option<ResourceKey>,
     pub findings: Vec<Finding>,
 }
 
@@ -122,7 +115,7 @@ impl Convert<'_> {
 
     pub fn report(&mut self, mut finding: Finding, span: Span) {
         finding.place = self.place(span);
-        finding.key.clone_from(&self.key);
+        finding.keys.extend(self.key.clone());
         finding.message = format!("{}{}", self.prefix, finding.message);
         self.findings.push(finding);
     }
@@ -141,6 +134,28 @@ impl Convert<'_> {
 
     pub fn not_yet(&mut self, span: Span, field: &str) {
         self.error(span, format!("`{field}` is not yet supported"));
+    }
+
+    /// The network's name on the engine.
+    pub fn network(&mut self, name: &str) -> String {
+        self.uses(ResourceKey::network(name));
+        match self.shared.networks.get(name) {
+            Some(engine) => engine.clone(),
+            None if name == "default" => default_network(self.shared.stack),
+            None => name.to_owned(),
+        }
+    }
+
+    /// The volume's name on the engine.
+    pub fn volume(&mut self, name: &str) -> String {
+        self.uses(ResourceKey::volume(name));
+        self.shared.volumes.get(name).cloned().unwrap_or_else(|| name.to_owned())
+    }
+
+    fn uses(&mut self, key: ResourceKey) {
+        if self.shared.broken.contains(&key) {
+            self.frozen_by.get_or_insert(key);
+        }
     }
 
     /// Whether the document may be applied.

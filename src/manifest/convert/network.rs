@@ -103,7 +103,7 @@ impl Convert<'_> {
                 self.error(span, format!("`{address}` is not an IPv4 address"));
             }
             let priority = self.get(priority.as_ref()).filter(|p| *p != 0);
-            let network = self.shared.network(&name);
+            let network = self.network(&name);
             if all.iter().any(|a| a.network == network) {
                 self.error(span, format!("network `{name}` is written twice"));
                 continue;
@@ -111,7 +111,7 @@ impl Convert<'_> {
             all.push(NetworkAttachment { network, aliases, ipv4_address, priority });
         }
         if all.is_empty() {
-            let network = self.shared.network("default");
+            let network = self.network("default");
             let aliases = service_aliases.iter().cloned().collect();
             all.push(NetworkAttachment { network, aliases, ipv4_address: None, priority: None });
         }

@@ -13,12 +13,11 @@ use crate::resource::probe::{Check, DeadlineText, Probe, ProbeRole, Probes};
 impl Convert<'_> {
     pub fn probes(&mut self, form: Option<&ProbesForm>) -> Probes {
         let Some(ProbesForm { startup, readiness, liveness, docker }) = form else { return Probes::default() };
-        if let Some(DockerHealthForm { disable }) = docker
+        if let Some(Spanned { value: DockerHealthForm { disable }, span }) = docker
             && !self.get(disable.as_ref()).unwrap_or(false)
         {
-            let span = disable.as_ref().map_or(Span::default(), |d| d.span);
             let help = "the image's HEALTHCHECK is off unless a probe asks for it; write `readiness: {docker: {}}`";
-            self.error_help(span, "`probes.docker` can only say `{disable: true}`", help);
+            self.error_help(*span, "`probes.docker` can only say `{disable: true}`", help);
         }
         Probes {
             startup: startup.as_ref().and_then(|p| self.probe(p, ProbeRole::Startup)),

@@ -41,15 +41,9 @@ pub(in crate::manifest) struct Places {
 }
 
 impl Convert<'_> {
-    /// `None` if anything is wrong, which is reported.
+    /// Whole even if something is wrong, so that it can be checked against others; what is wrong is reported.
     #[expect(clippy::too_many_lines, reason = "one line a field; parts of it would hide whether all are read")]
-    pub fn service(
-        &mut self,
-        name: &str,
-        metadata: &MetadataForm,
-        form: &ServiceForm,
-        start: Span,
-    ) -> Option<Converted> {
+    pub fn service(&mut self, name: &str, metadata: &MetadataForm, form: &ServiceForm, start: Span) -> Converted {
         // Destructured, so that a new field does not compile until it is read here.
         let MetadataForm { name: name_scalar, labels: label_entries, annotations } = metadata;
         let ServiceForm {
@@ -211,7 +205,7 @@ impl Convert<'_> {
             ports: port_places,
             container_name: container_name.as_ref().and_then(|c| self.place(c.span)),
         };
-        self.is_sound().then(|| Converted { service: Service::new(name, spec, secret_values, contents), places })
+        Converted { service: Service::new(name, spec, secret_values, contents), places }
     }
 
     /// Sorted by name, since their order means nothing.

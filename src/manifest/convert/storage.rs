@@ -139,7 +139,6 @@ impl Convert<'_> {
         let is_path = source.as_ref().is_some_and(|s| s.starts_with(['/', '.', '~']));
         let kind = kind.unwrap_or(if is_path { MountWord::Bind } else { MountWord::Volume });
         let misplaced = [
-            ("selinux", selinux.is_some(), kind == MountWord::Bind),
             ("propagation", propagation.is_some(), kind == MountWord::Bind),
             ("subpath", subpath.is_some(), kind == MountWord::Volume && source.is_some()),
             ("size", size.is_some(), kind == MountWord::Tmpfs),
@@ -150,6 +149,10 @@ impl Convert<'_> {
             if is_set && !fits {
                 self.error(span, format!("`{field}` means nothing for this kind of volume"));
             }
+        }
+        if selinux.is_some() && kind != MountWord::Bind {
+            let help = "the engine labels its own volumes already; leave it out";
+            self.warning(span, "`selinux` (`z`, `Z`) means something for host paths only", help);
         }
         let source = match kind {
             MountWord::Tmpfs => MountSource::Tmpfs { size, mode: mode.filter(|m| *m != TMPFS_MODE) },
@@ -174,7 +177,7 @@ impl Convert<'_> {
                         );
                         return None;
                     }
-                    MountSource::Volume { name: self.shared.volume(&name), subpath }
+                    MountSource::Volume { name: self.volume(&name), subpath }
                 }
             },
         };

@@ -22,7 +22,7 @@ pub struct ProbesForm {
     /// Failing restarts the container.
     pub liveness: Option<Spanned<ProbeForm>>,
     /// `{disable: true}` says that the image's own HEALTHCHECK stays off, which is the default.
-    pub docker: Option<DockerHealthForm>,
+    pub docker: Option<Spanned<DockerHealthForm>>,
 }
 
 /// One of `http`, `tcp`, `exec`, `grpc`, `redis`, `line` and `docker`, with its timing.

@@ -1,1 +1,0 @@
-//! Manifests, without a file system.

@@ -1,0 +1,111 @@
+use super::*;
+
+fn only_finding(text: &str) -> String {
+    let set = set_of(text, &Fake::default());
+    assert_eq!(set.findings.len(), 1, "{:?}", messages(&set));
+    assert!(render(&set.findings, false).len() < 2000, "a finding is short whatever the input");
+    set.findings[0].message.clone()
+}
+
+#[test]
+fn p16_a_billion_laughs_are_refused() {
+    let mut bomb =
+        "apiVersion: env-manager.dev/v1\nkind: Service\nmetadata: { name: web }\na: &a [x,x,x,x,x,x,x,x,x]\n"
+            .to_owned();
+    for (from, to) in ["ab", "bc", "cd", "de", "ef", "fg", "gh", "hi"].iter().map(|p| p.split_at(1)) {
+        bomb += &format!("{to}: &{to} [*{from},*{from},*{from},*{from},*{from},*{from},*{from},*{from},*{from}]\n");
+    }
+    bomb += "spec: { command: *i }\n";
+    let message = only_finding(&bomb);
+    assert!(message.contains("unknown field") || message.contains("too large"), "{message}");
+
+    let mut text = manifest("web", "  env:\n    A: &a [x,x,x,x,x,x,x,x,x,x]\n");
+    for (from, to) in ["ab", "bc", "cd", "de", "ef"].iter().map(|p| p.split_at(1)) {
+        text += &format!(
+            "    {to}: &{to} [*{from},*{from},*{from},*{from},*{from},*{from},*{from},*{from},*{from},*{from}]\n"
+        );
+    }
+    only_finding(&text);
+
+    // Without a kind nothing tells the parser to stop early: every node is walked over.
+    let laughs = bomb.replace("kind: Service\n", "");
+    assert!(only_finding(&laughs).contains("too large"), "{}", only_finding(&laughs));
+}
+
+#[test]
+fn p16_a_hundred_thousand_brackets_are_refused() {
+    for open in ["[", "{a: ", "- "] {
+        let deep = open.repeat(100_000);
+        only_finding(&manifest("web", &format!("  command: {deep}\n")));
+        // In a place that no field describes, and in a document that may be a stranger's.
+        only_finding(&format!("apiVersion: env-manager.dev/v1\nkind: Service\nx: {deep}\n"));
+        only_finding(&format!("x: {deep}\n"));
+    }
+}
+
+#[test]
+fn p16_many_documents_many_aliases_and_long_lines_end_in_findings() {
+    assert!(only_finding(&"---\n[\n".repeat(20_000)).contains("20000 documents"));
+
+    let uses: Vec<String> = (0..5_000).map(|i| format!("V{i}: *a")).collect();
+    let aliases = format!("  env: {{ A: &a x, {} }}\n", uses.join(", "));
+    assert!(only_finding(&manifest("web", &aliases)).contains("too many aliases"));
+
+    let line = "x".repeat(3 << 20);
+    only_finding(&manifest("web", &format!("  user: ''\n  imagge: {line}\n")));
+}
+
+#[test]
+fn p16_a_key_that_is_itself_a_mapping_is_an_error() {
+    for key in ["{a: b}", "[a]"] {
+        let set = set_of(&manifest("web", &format!("  env: {{ {key} : 1 }}\n")), &Fake::default());
+        assert!(set.has_errors(), "{key}");
+    }
+}
+
+#[test]
+fn a_broken_document_names_its_service_if_it_can() {
+    for (text, key) in [
+        ("kind: Service\nmetadata:\n  labels: {}\n  name: kafka # the broker\nspec: [", Some("kafka")),
+        ("kind: Service\nmetadata: {labels: {}, name: \"kafka\"}\nspec: [", Some("kafka")),
+        ("kind: Network\nmetadata:\n  name: back\nspec: [", Some("network back")),
+        ("kind: Servcie\nmetadata:\n  name: kafka\nspec: [", Some("kafka")),
+        ("kind: Service\nspec:\n  name: kafka\n  x: [", None),
+        ("kind: Service\nmetadata:\n  name: [kafka\n", None),
+        ("kind: Stack\nmetadata:\n  name: all\nspec: [", None),
+    ] {
+        let set = set_of(&format!("apiVersion: env-manager.dev/v1\n{text}"), &Fake::default());
+        let keys: Vec<String> = set.invalid.keys().map(ToString::to_string).collect();
+        assert_eq!(keys.first().map(String::as_str), key, "{text}");
+        assert!(set.has_errors());
+    }
+}
+
+#[test]
+fn strangers_are_noted_and_leave_the_others_alone() {
+    let text = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: x }}\n---\nservices:\n  web: {{ image: x }}\n---\n{}",
+        manifest("web", "")
+    );
+    let set = set_of(&text, &Fake::default());
+    service_of(&set, "web");
+    assert_eq!(
+        set.notes,
+        [
+            "a.yaml:1: skipped, not a manifest of env-manager.dev/v1",
+            "a.yaml:4: skipped, not a manifest of env-manager.dev/v1"
+        ]
+    );
+}
+
+#[test]
+fn p05_errors_freeze_only_what_they_are_about() {
+    let text = format!("{}---\n{}", manifest("broken", "  imagge: x\n"), manifest("good", "  dependsOn: [broken]\n"));
+    let set = set_of(&text, &Fake::default());
+    assert_eq!(messages(&set), ["unknown field `imagge`, did you mean `image`?"]);
+    assert!(set.resources.contains_key(&ResourceKey::service("good")));
+    assert_eq!(
+        set.invalid[&ResourceKey::service("broken")],
+        "a.yaml:6:3: unknown field `imagge`, did you mean `image`?"
+    );
+}
