@@ -158,7 +158,7 @@ fn compare(
     let ContainerSpec {
         name: _,
         image,
-        platform: _, // not readable from a container; another platform is another image id
+        platform,
         labels,
         restarted_at,
         entrypoint,
@@ -195,7 +195,7 @@ fn compare(
         runtime,
         logging,
         restart,
-    } = &service.spec.container;
+    } = &service.spec.container.canonical();
     let was = &container.config;
 
     if was.image != *image {
@@ -205,6 +205,7 @@ fn compare(
         d.push_as("image", show(&container.image_id), show(&now.id), ClosedBy::Replace, Cause::ImageMoved);
     }
 
+    d.option("platform", was.platform.as_ref(), platform.as_ref());
     let inherited = |of: fn(&ImageInfo) -> &BTreeMap<String, String>| own_image.map(of);
     merged_map(d, "metadata.labels", &was.labels, labels, inherited(|i| &i.labels));
     d.option("annotations.restartedAt", container.owner.restarted_at.as_ref(), restarted_at.as_ref());

@@ -9,13 +9,11 @@
 use super::spec::{ContainerSpec, DeviceRequest, NetworkMode, Resources};
 
 impl ContainerSpec {
-    /// The same container, spelled as the engine reports it. `files`, `secret_env` and their contents
-    /// are left out: hashes tell about them.
+    /// The same container, spelled as the engine reports it. (`files` and `secret_env` stay as they
+    /// are; of those the engine reports nothing, and hashes tell.)
     #[must_use]
     pub fn canonical(&self) -> Self {
         let mut spec = self.clone();
-        spec.files.clear();
-        spec.secret_env.clear();
         spec.mounts.sort();
         spec.ports.sort();
         spec.ports.dedup();

@@ -21,6 +21,9 @@ use crate::resource::spec::{
 };
 use crate::resource::units::{Bytes, NanoCpus};
 
+/// An option that the docker command takes apart itself: the engine does not know it.
+pub(super) const SYSTEM_PATHS: &str = "systempaths=unconfined";
+
 /// A create call, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Body {
@@ -144,7 +147,9 @@ pub(super) fn body(create: &ContainerCreate, api: Api) -> Result<Body, Refusal> 
         privileged: Some(*privileged),
         cap_add: list(&cap_add.iter().cloned().collect::<Vec<_>>()),
         cap_drop: list(&cap_drop.iter().cloned().collect::<Vec<_>>()),
-        security_opt: list(&opts.iter().cloned().collect::<Vec<_>>()),
+        security_opt: list(&opts.iter().filter(|o| *o != SYSTEM_PATHS).cloned().collect::<Vec<_>>()),
+        masked_paths: opts.contains(SYSTEM_PATHS).then(Vec::new),
+        readonly_paths: opts.contains(SYSTEM_PATHS).then(Vec::new),
         sysctls: Some(sysctls.clone().into_iter().collect()).filter(|_| !sysctls.is_empty()),
         ulimits: list(
             &ulimits

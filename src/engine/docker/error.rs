@@ -138,6 +138,9 @@ fn is_refusal(call: Call, status: u16, text: &str) -> bool {
         "unable to find user",
         "no matching entries in passwd file",
         "not a directory",
+        "invalid --security-opt",
+        "is not a shared or slave mount",
+        "is not a shared mount",
     ]) {
         return true;
     }

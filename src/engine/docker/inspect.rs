@@ -12,6 +12,7 @@ use bollard::models::{
     HealthStatusEnum, HostConfig, NetworkSettings,
 };
 
+use super::create::SYSTEM_PATHS;
 use super::{endpoints, mounts, ports, time};
 use crate::engine::Inspected;
 use crate::resource::container::{ContainerId, NetworkId};
@@ -173,7 +174,7 @@ fn spec(
             cap_add: capabilities(host.cap_add.as_deref()),
             cap_drop: capabilities(host.cap_drop.as_deref()),
             // The engine adds `label=disable` to a privileged container, or to one in the host's namespaces.
-            opts: host.security_opt.iter().flatten().cloned().collect(),
+            opts: host.security_opt.iter().flatten().cloned().chain(system_paths(host)).collect(),
         },
         sysctls: host.sysctls.iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
         ulimits: host
@@ -252,6 +253,13 @@ fn environment(env: Option<&[String]>, owner: &Owner) -> BTreeMap<String, String
 /// Without `CAP_`: engines from 28 on report it, older ones what was typed.
 fn capabilities(names: Option<&[String]>) -> BTreeSet<String> {
     names.into_iter().flatten().map(|name| crate::resource::canonical::capability(name)).collect()
+}
+
+/// No path masked, though it is not privileged.
+fn system_paths(host: &HostConfig) -> Option<String> {
+    let bare = |paths: Option<&Vec<String>>| paths.is_some_and(Vec::is_empty);
+    let unmasked = bare(host.masked_paths.as_ref()) && bare(host.readonly_paths.as_ref());
+    (unmasked && !host.privileged.unwrap_or_default()).then(|| SYSTEM_PATHS.to_owned())
 }
 
 /// `None`: a network by name, which is an attachment.
