@@ -61,10 +61,10 @@ pub fn view(configuration: &config::Loaded, loaded: &Loaded) -> SourceView {
 
 /// Resources that an error is about, and files with errors about none.
 pub fn invalid_manifests(loaded: &Loaded) -> usize {
-    let about = |f: &Finding| match (&f.key, &f.place, &f.path) {
-        (Some(key), _, _) => key.to_string(),
-        (None, Some(place), _) => place.file.to_string(),
-        (None, None, path) => path.as_deref().unwrap_or_default().to_owned(),
+    let about = |f: &Finding| match (&f.keys[..], &f.place, &f.path) {
+        ([key, ..], _, _) => key.to_string(),
+        ([], Some(place), _) => place.file.to_string(),
+        ([], None, path) => path.as_deref().unwrap_or_default().to_owned(),
     };
     loaded.errors().map(about).collect::<BTreeSet<_>>().len()
 }
