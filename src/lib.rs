@@ -12,7 +12,7 @@
 //! |---|---|
 //! | words | [`resource`], [`backoff`], [`clock`] |
 //! | pure | [`plan`]; [`store`], [`queue`], [`manifest`], [`config`] |
-//! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`] |
+//! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`] |
 //! | loop | [`controller`] |
 //! | faces | [`cli`] |
 
@@ -30,4 +30,5 @@ pub mod probe;
 pub mod queue;
 pub mod resource;
 pub mod source;
+pub mod state;
 pub mod store;

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::exit;
 use super::terminal::When;
-use super::verbs::{completions, config, graph, schema, validate, version};
+use super::verbs::{apply, completions, config, down, graph, plan, schema, status, validate, version};
 use crate::config::{Key, Layer};
 
 /// Keeps Docker services in the state that a folder of YAML manifests describes.
@@ -66,6 +66,11 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    Apply(apply::Arguments),
+    Plan(plan::Arguments),
+    Diff(plan::DiffArguments),
+    Status(status::Arguments),
+    Down(down::Arguments),
     Validate(validate::Arguments),
     Schema(schema::Arguments),
     Graph(graph::Arguments),

@@ -31,6 +31,11 @@ impl Environment {
         self.0.get(std::ffi::OsStr::new(name)).filter(|v| !v.is_empty())
     }
 
+    /// A variable that is set, not empty, and text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name).and_then(|v| v.to_str()).map(str::to_owned)
+    }
+
     fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from)
     }

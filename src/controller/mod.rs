@@ -1,1 +1,328 @@
 //! The loop: the only place that knows both sides.
+//!
+//! One task and no pool of workers: one job per key, which holds the key's lease, any number of keys
+//! at once. What is limited is engine calls (see `execute`). Facts come in as additions to the queue;
+//! what they were is read afresh by the job, so no fact has to be seen for the next to be right (P1).
+//!
+//! | file | what |
+//! |---|---|
+//! | [`settings`] | what a controller is told at its start |
+//! | [`graph`] | who needs whom |
+//! | [`observe`] | reads what the engine has of one resource |
+//! | `reconcile` | one job: observe, plan, publish, execute the first stage, again |
+//! | [`survey`] | one pass over everything that changes nothing (`plan`, `status`) |
+//! | [`converge`] | runs the loop until there is nothing left to do (`apply`, `down`) |
+//! | `events` | what Docker says has changed |
+
+mod clock;
+pub mod converge;
+mod events;
+pub mod graph;
+pub mod observe;
+mod reconcile;
+pub mod settings;
+pub mod survey;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+pub use clock::WallClock;
+pub use settings::Settings;
+
+use crate::backoff::Noise;
+use crate::clock::Clock;
+use crate::engine::{ContainerFilter, Engine, EngineError, EngineInfo, ObjectFilter};
+use crate::execute::Limits;
+use crate::images::Images;
+use crate::plan::prune::{OwnedResource, Prune, prune};
+use crate::plan::{Mode, Retry};
+use crate::probe::Prober;
+use crate::queue::Queue;
+use crate::resource::ResourceKey;
+use crate::resource::desired::{Desired, DesiredSet, DesiredSpec};
+use crate::resource::key::Kind;
+use crate::resource::status::Status;
+use crate::state::{StateDir, StateError};
+use crate::store::Store;
+
+use graph::Graph;
+
+/// How long jobs in hand may take to end after a shutdown was asked for.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// Keeps one stack converged.
+pub struct Controller<E: Engine> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E: Engine> Clone for Controller<E> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<E: Engine> std::fmt::Debug for Controller<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controller").field("stack", &self.shared.settings.stack).finish_non_exhaustive()
+    }
+}
+
+/// What jobs share.
+struct Shared<E: Engine> {
+    engine: Arc<E>,
+    info: EngineInfo,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    queue: Queue<ResourceKey>,
+    desired: Store<ResourceKey, Desired>,
+    status: Store<ResourceKey, Status>,
+    /// Where a resource is not treated normally.
+    modes: Mutex<BTreeMap<ResourceKey, Mode>>,
+    graph: RwLock<Arc<Graph>>,
+    retries: Mutex<BTreeMap<ResourceKey, Retry>>,
+    noise: Mutex<Noise>,
+    limits: Limits,
+    images: Images<E>,
+    prober: Prober<E>,
+    observer: observe::Observer,
+}
+
+/// A loop that ended although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    #[error("{0} ended unexpectedly")]
+    TaskEnded(&'static str),
+    #[error("{name} failed: {message}")]
+    TaskFailed { name: &'static str, message: String },
+}
+
+impl<E: Engine> Controller<E> {
+    pub fn new(engine: Arc<E>, info: EngineInfo, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        let queue = Queue::new(settings.backoff, Noise::new(settings.seed));
+        let edge = queue.clone();
+        let prober = Prober::new(Arc::clone(&engine), Arc::clone(&clock), move |key| edge.add(key));
+        let edge = queue.clone();
+        let images = Images::new(
+            Arc::clone(&engine),
+            Arc::clone(&clock),
+            settings.backoff,
+            Noise::new(settings.seed ^ 1),
+            move |keys: &[ResourceKey]| keys.iter().for_each(|key| edge.add(key.clone())),
+        );
+        let shared = Shared {
+            limits: Limits::new(settings.max_concurrent_starts),
+            noise: Mutex::new(Noise::new(settings.seed ^ 2)),
+            engine,
+            info,
+            settings,
+            clock,
+            queue,
+            desired: Store::new(),
+            status: Store::new(),
+            modes: Mutex::new(BTreeMap::new()),
+            graph: RwLock::new(Arc::new(Graph::default())),
+            retries: Mutex::new(BTreeMap::new()),
+            images,
+            prober,
+            observer: observe::Observer::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What is said about each resource. Follow it with `since`.
+    pub fn status(&self) -> &Store<ResourceKey, Status> {
+        &self.shared.status
+    }
+
+    pub fn desired(&self) -> &Store<ResourceKey, Desired> {
+        &self.shared.desired
+    }
+
+    /// Takes a new desired state, and queues what changed.
+    ///
+    /// # Errors
+    /// Where generations cannot be written down.
+    pub fn set_desired(&self, set: &DesiredSet, state: &mut StateDir) -> Result<(), StateError> {
+        let shared = &self.shared;
+        let mut desired = BTreeMap::new();
+        let mut modes = BTreeMap::new();
+        for (key, spec) in &set.resources {
+            let (generation, mode) = match spec {
+                DesiredSpec::Service(service) => {
+                    let mode = if service.spec.suspend { Mode::Suspended } else { Mode::Normal };
+                    (state.generation(&key.name, &service.spec), mode)
+                }
+                DesiredSpec::Network(_) | DesiredSpec::Volume(_) => (1, Mode::Normal),
+            };
+            let mode = if shared.settings.remove_all { Mode::Removing } else { mode };
+            if mode != Mode::Normal {
+                modes.insert(key.clone(), mode);
+            }
+            let revision = Arc::clone(&shared.settings.revision);
+            desired.insert(key.clone(), Desired { generation, revision, spec: spec.clone() });
+        }
+        for key in set.invalid.keys() {
+            let mode = if shared.settings.remove_all { Mode::Removing } else { Mode::Frozen };
+            modes.insert(key.clone(), mode);
+        }
+        state.save()?;
+        let graph = Arc::new(Graph::new(desired.values()));
+        *shared.graph.write().unwrap_or_else(PoisonError::into_inner) = graph;
+        *lock(&shared.modes) = modes;
+        let gone: Vec<_> = shared.desired.snapshot().into_keys().filter(|k| !desired.contains_key(k)).collect();
+        for key in gone {
+            shared.desired.set(&key, None);
+            shared.queue.add(key);
+        }
+        for (key, value) in desired {
+            shared.desired.set(&key, Some(value));
+            shared.queue.add(key);
+        }
+        for key in set.invalid.keys() {
+            shared.queue.add(key.clone());
+        }
+        Ok(())
+    }
+
+    /// Lists what our stack owns on the engine, and judges what nothing asks for.
+    ///
+    /// # Errors
+    /// Where the engine does not answer.
+    pub async fn judge_orphans(&self, set: &DesiredSet, allow_prune: bool) -> Result<Prune, EngineError> {
+        let shared = &self.shared;
+        let owned = owned_resources(&*shared.engine, &shared.settings.stack).await?;
+        let mut guards = shared.settings.prune;
+        guards.source_is_whole &= !set.has_errors;
+        guards.allowed |= allow_prune;
+        let is_desired = |key: &ResourceKey| set.resources.contains_key(key) || set.invalid.contains_key(key);
+        Ok(prune(&owned, is_desired, &set.source, guards))
+    }
+
+    /// Every key that a manifest asks for, broken ones included.
+    pub fn known(&self) -> BTreeSet<ResourceKey> {
+        let frozen = lock(&self.shared.modes)
+            .iter()
+            .filter(|(_, m)| **m == Mode::Frozen)
+            .map(|(k, _)| k.clone())
+            .collect::<Vec<_>>();
+        self.shared.desired.snapshot().into_keys().chain(frozen).collect()
+    }
+
+    /// What is still to be removed. An orphan leaves this list when it is gone.
+    fn removing(&self) -> Vec<ResourceKey> {
+        lock(&self.shared.modes).iter().filter(|(_, m)| **m == Mode::Removing).map(|(k, _)| k.clone()).collect()
+    }
+
+    /// Removes these, once what needs them is gone.
+    pub fn remove(&self, keys: impl IntoIterator<Item = ResourceKey>) {
+        for key in keys {
+            lock(&self.shared.modes).insert(key.clone(), Mode::Removing);
+            self.shared.queue.add(key);
+        }
+    }
+
+    /// Runs until `shutdown`, then lets the jobs in hand finish the call they are in.
+    ///
+    /// # Errors
+    /// Where a part of the loop ended by itself.
+    pub async fn run(&self, shutdown: CancellationToken) -> Result<(), ControllerError> {
+        let mut parts = JoinSet::new();
+        let mut jobs: JoinSet<()> = JoinSet::new();
+        let shared = Arc::clone(&self.shared);
+        parts.spawn(async move {
+            shared.prober.run().await;
+            "the prober"
+        });
+        let shared = Arc::clone(&self.shared);
+        parts.spawn(async move {
+            shared.images.run().await;
+            "the image puller"
+        });
+        let shared = Arc::clone(&self.shared);
+        parts.spawn(async move {
+            events::pump(&shared).await;
+            "the event stream"
+        });
+        let result = loop {
+            tokio::select! {
+                // Shutdown first: whatever else is ready must not be begun.
+                biased;
+                () = shutdown.cancelled() => break Ok(()),
+                Some(ended) = parts.join_next() => break Err(match ended {
+                    Ok(name) => ControllerError::TaskEnded(name),
+                    Err(error) => ControllerError::TaskFailed { name: "a part of the controller", message: error.to_string() },
+                }),
+                // Ended jobs before new ones, so that the set stays small. A panicked job has dropped
+                // its lease, and its key comes again with backoff.
+                Some(ended) = jobs.join_next(), if !jobs.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a reconcile panicked; its resource is tried again");
+                    }
+                }
+                lease = self.shared.queue.next() => match lease {
+                    Some(lease) => {
+                        jobs.spawn(reconcile::reconcile(Arc::clone(&self.shared), lease));
+                    }
+                    None => break Ok(()),
+                },
+            }
+        };
+        self.shared.queue.close();
+        let drain = async { while jobs.join_next().await.is_some() {} };
+        if timeout(SHUTDOWN_GRACE, drain).await.is_err() {
+            tracing::warn!("an engine call is still under way; what it did is seen at the next start");
+        }
+        parts.shutdown().await;
+        result
+    }
+}
+
+impl<E: Engine> Shared<E> {
+    fn mode(&self, key: &ResourceKey) -> Mode {
+        lock(&self.modes).get(key).copied().unwrap_or(Mode::Normal)
+    }
+
+    fn graph(&self) -> Arc<Graph> {
+        Arc::clone(&self.graph.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn salt(&self) -> String {
+        format!("{:016x}", lock(&self.noise).next_u64())
+    }
+}
+
+/// A panicked holder leaves these maps whole: every change to them is one insert or remove.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Everything on the engine that bears the stack's label.
+///
+/// # Errors
+/// Where the engine does not answer.
+pub async fn owned_resources<E: Engine>(engine: &E, stack: &str) -> Result<Vec<OwnedResource>, EngineError> {
+    let filter = ContainerFilter { stack: Some(stack.to_owned()), service: None };
+    let objects = ObjectFilter::Stack(stack.to_owned());
+    let (containers, networks, volumes) = tokio::try_join!(
+        engine.list_containers(&filter),
+        engine.list_networks(&objects),
+        engine.list_volumes(&objects)
+    )?;
+    let containers =
+        containers.into_iter().filter_map(|row| row.owner).filter(|owner| !owner.service.is_empty()).map(|owner| {
+            OwnedResource { key: ResourceKey::new(Kind::Service, owner.service.as_str()), source: owner.source }
+        });
+    let networks =
+        networks.into_iter().map(|n| OwnedResource { key: ResourceKey::network(n.name.as_str()), source: n.source });
+    let volumes =
+        volumes.into_iter().map(|v| OwnedResource { key: ResourceKey::volume(v.name.as_str()), source: v.source });
+    Ok(containers.chain(networks).chain(volumes).collect())
+}
+
+#[cfg(test)]
+mod tests;

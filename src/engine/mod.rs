@@ -8,6 +8,8 @@ pub mod archive;
 pub mod docker;
 mod error;
 #[cfg(test)]
+pub mod fake;
+#[cfg(test)]
 pub mod scripted;
 
 use std::collections::BTreeMap;

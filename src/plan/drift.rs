@@ -207,7 +207,12 @@ fn compare(
 
     d.option("platform", was.platform.as_ref(), platform.as_ref());
     let inherited = |of: fn(&ImageInfo) -> &BTreeMap<String, String>| own_image.map(of);
-    merged_map(d, "metadata.labels", &was.labels, labels, inherited(|i| &i.labels));
+    // Labels of ours are read as what they say, those that an image brings included.
+    let image_labels = own_image.map(|i| {
+        let ours = |name: &String| name.starts_with(crate::resource::labels::PREFIX);
+        i.labels.iter().filter(|(name, _)| !ours(name)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    });
+    merged_map(d, "metadata.labels", &was.labels, labels, image_labels.as_ref());
     d.option("annotations.restartedAt", container.owner.restarted_at.as_ref(), restarted_at.as_ref());
 
     from_image(d, "entrypoint", was.entrypoint.as_deref(), entrypoint.as_deref(), own_image.map(|i| &i.entrypoint[..]));

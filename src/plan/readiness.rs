@@ -91,7 +91,8 @@ fn running(service: &Service, container: &Container, looping: bool, cx: &PlanCon
     }
     let allowed = startup_deadline(service);
     let deadline = started_at.plus(allowed);
-    if cx.now >= deadline {
+    // A process that has just begun has asked nothing yet: the container may have been up for days.
+    if cx.now >= deadline && !seen.message.is_empty() {
         let message = format!("not ready within {}: {}", human_duration(allowed), told("no probe has answered"));
         return Verdict::new(false, Reason::StartupDeadlineExceeded, message).stalled();
     }

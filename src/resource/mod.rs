@@ -15,6 +15,7 @@
 //! | [`hash`] | the versioned canonical hashes that labels carry |
 //! | [`labels`] | the labels that mark what we own |
 //! | [`status`] | phases, conditions and reasons: what people and programs are told |
+//! | [`overall`] | the same of a stack as a whole |
 
 pub mod canonical;
 pub mod container;
@@ -24,6 +25,7 @@ pub mod image;
 pub mod key;
 pub mod labels;
 pub mod observed;
+pub mod overall;
 pub mod probe;
 pub mod secret;
 pub mod spec;

@@ -322,6 +322,7 @@ impl Status {
     pub fn is_converged(&self) -> bool {
         let held = matches!(self.phase, Phase::Suspended | Phase::Stopped | Phase::Observed);
         self.settled
+            && !self.is_stalled()
             && self.observed_generation == self.generation
             && (self.ready || held || self.phase == Phase::Completed)
     }

@@ -1,16 +1,23 @@
-//! `apply`: its arguments, and what it prints in the end.
+//! `apply`.
 
 use std::time::Duration;
 
 use clap::Args;
+use tokio::time::Instant;
 
-use super::Session;
+use super::stack::{Manifests, Removing, Stack, refusals, state_dir};
+use super::{Session, plan};
 use crate::cli::args::{OutputArg, duration};
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::json::ApplyReport;
-use crate::cli::progress::{Reporter, Tally};
-use crate::cli::table;
+use crate::cli::progress::{Progress, Reporter, Tally};
 use crate::cli::view::View;
+use crate::cli::{interrupted, logging, source, table};
+use crate::controller::Controller;
+use crate::controller::converge::{Ending, Goal};
+use crate::engine::EngineError;
+use crate::engine::docker::Docker;
+use crate::resource::key::Kind;
 
 /// Bring everything into the described state once, then exit
 ///
@@ -34,14 +41,88 @@ pub struct Arguments {
     pub output: OutputArg,
 }
 
-/// Rows on a terminal, lines elsewhere; tell it of every status that changes.
-pub fn reporter<'a>(session: &Session, services: impl Iterator<Item = &'a str> + Clone) -> Reporter {
-    Reporter::new(&session.terminal.err, &session.bars, services)
+/// # Errors
+/// What keeps it from beginning; what happens on the way is in the table and the exit code.
+pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failure> {
+    if arguments.dry_run {
+        return plan::run(session, arguments.output, true, arguments.allow_prune).await;
+    }
+    let configuration = session.load(true)?;
+    let config = &configuration.config;
+    let began = Instant::now();
+    logging::announce(config, false);
+    let manifests = Manifests::read(session, &configuration);
+    manifests.require(config)?;
+    let stack = Stack::connect(session, config).await?;
+    let mut state = state_dir(config)?;
+    let _lock = state.lock("env-manager apply").map_err(|e| Failure::from_error(Exit::Error, &e))?;
+
+    let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
+    let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing)?;
+    let prune = controller.judge_orphans(&manifests.loaded.set, arguments.allow_prune).await.map_err(engine_failed)?;
+    let mut notes = refusals(&prune);
+    let mut reporter = Reporter::new(&session.terminal.err, &session.bars, manifests.services());
+    let until = began + arguments.timeout;
+    let mut round = Round { controller, reporter: &mut reporter, until };
+    let mut ending = round.run().await?;
+
+    if !prune.remove.is_empty() && matches!(ending, Ending::Reached | Ending::Stuck) {
+        // Last, and only if the manifests are still what they were: half a `git checkout` must not
+        // remove what its other half describes.
+        if manifests.are_settled(session, &configuration, config.prune_delay).await {
+            round.controller = stack.controller(config, &manifests, &mut state, Removing::Nothing)?;
+            prune.remove.iter().filter(|k| k.kind == Kind::Service).for_each(|k| state.forget(&k.name));
+            round.controller.remove(prune.remove);
+            ending = round.run().await?;
+            state.save().map_err(|e| Failure::from_error(Exit::Error, &e))?;
+        } else {
+            notes.push("the manifests changed meanwhile, so nothing was removed; run apply again".to_owned());
+            ending = Ending::Stuck;
+        }
+    }
+    let controller = round.controller;
+    reporter.finish();
+
+    let source = source::view(&configuration, &manifests.loaded);
+    let mut view = stack.view(config, &controller, source, manifests.invalid());
+    view.notes = notes;
+    view.took = Some(began.elapsed());
+    let exit = match ending {
+        Ending::Interrupted => Exit::Interrupted,
+        Ending::TimedOut | Ending::Stuck => Exit::NotConverged,
+        Ending::Reached => Exit::Done,
+    };
+    if ending == Ending::TimedOut {
+        view.notes.push(format!("not converged within {}", humantime::format_duration(arguments.timeout)));
+    }
+    Ok(print(session, arguments, &view, reporter.tally(), exit))
+}
+
+/// One controller run to its end, with what it says on the way.
+struct Round<'a> {
+    controller: Controller<Docker>,
+    reporter: &'a mut Reporter,
+    until: Instant,
+}
+
+impl Round<'_> {
+    async fn run(&mut self) -> Result<Ending, Failure> {
+        let reporter = &mut *self.reporter;
+        let left = self.until.saturating_duration_since(Instant::now());
+        self.controller
+            .converge(Goal::Converged, Some(left), interrupted(), |key, status| {
+                if let Some(status) = status {
+                    reporter.update(key, status);
+                }
+            })
+            .await
+            .map_err(|e| Failure::from_error(Exit::Error, &e))
+    }
 }
 
 /// The last word. `exit` takes in what the view does not know: a timeout is [`Exit::NotConverged`],
 /// a signal [`Exit::Interrupted`].
-pub fn print(session: &Session, arguments: &Arguments, view: &View, tally: &Tally, exit: Exit) -> Exit {
+fn print(session: &Session, arguments: &Arguments, view: &View, tally: &Tally, exit: Exit) -> Exit {
     let exit = exit.and(view.exit());
     let report = ApplyReport::new(view, exit, tally);
     let width = session.terminal.out.width;

@@ -7,6 +7,7 @@ pub mod down;
 pub mod graph;
 pub mod plan;
 pub mod schema;
+pub mod stack;
 pub mod status;
 pub mod validate;
 pub mod version;
@@ -69,9 +70,13 @@ impl Session {
 }
 
 /// Runs one verb.
-#[expect(clippy::unused_async, reason = "the verbs that ask the engine are to come")]
 pub async fn run(session: &Session, verb: Verb) -> Result<Exit, Failure> {
     match verb {
+        Verb::Apply(arguments) => apply::run(session, &arguments).await,
+        Verb::Plan(arguments) => plan::run(session, arguments.output, arguments.detailed, false).await,
+        Verb::Diff(arguments) => plan::run(session, arguments.output, true, false).await,
+        Verb::Status(arguments) => status::run(session, &arguments).await,
+        Verb::Down(arguments) => down::run(session, arguments).await,
         Verb::Validate(arguments) => validate::run(session, &arguments),
         Verb::Schema(arguments) => Ok(schema::run(session, &arguments)),
         Verb::Graph(arguments) => graph::run(session, &arguments),

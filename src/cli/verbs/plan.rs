@@ -1,11 +1,15 @@
-//! `plan`: its arguments, and what it prints.
+//! `plan`.
 
 use clap::Args;
 
 use super::Session;
+use super::stack::{Manifests, Removing, Stack, refusals, state_dir};
 use crate::cli::args::OutputArg;
 use crate::cli::changes::PlanReport;
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::json::SourceReport;
+use crate::cli::source;
+use crate::engine::EngineError;
 
 /// Show what would change, and why, field by field
 ///
@@ -34,8 +38,28 @@ impl From<DiffArguments> for Arguments {
     }
 }
 
-/// Prints a plan; for `apply --dry-run` too.
-pub fn print(session: &Session, detailed: bool, output: OutputArg, report: &PlanReport) -> Exit {
-    session.print(output.output, report, |wide| report.render(detailed || wide));
-    report.exit()
+/// For `apply --dry-run` too.
+///
+/// # Errors
+/// What keeps it from looking.
+pub async fn run(session: &Session, output: OutputArg, detailed: bool, allow_prune: bool) -> Result<Exit, Failure> {
+    let configuration = session.load(false)?;
+    let config = &configuration.config;
+    let manifests = Manifests::read(session, &configuration);
+    manifests.require(config)?;
+    let stack = Stack::connect(session, config).await?;
+    let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
+    let mut state = state_dir(config)?;
+    let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing)?;
+    let prune = controller.judge_orphans(&manifests.loaded.set, allow_prune).await.map_err(engine_failed)?;
+    let notes = refusals(&prune);
+    let orphans = prune.remove.clone();
+    controller.remove(prune.remove);
+    let plans = controller.survey(orphans, false).await.map_err(engine_failed)?;
+    let source = SourceReport::new(&source::view(&configuration, &manifests.loaded));
+    let mut report = PlanReport::new(&config.stack, source, plans.values());
+    report.invalid_manifests = manifests.invalid();
+    report.notes = notes;
+    session.print(output.output, &report, |wide| report.render(detailed || wide));
+    Ok(report.exit())
 }

@@ -1,13 +1,15 @@
-//! `status`: its arguments, and what it prints.
+//! `status`.
 
 use clap::Args;
 
 use super::Session;
+use super::stack::{Manifests, Removing, Stack, refusals, state_dir};
 use crate::cli::args::OutputArg;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::json::StatusReport;
-use crate::cli::table;
-use crate::cli::view::View;
+use crate::cli::view::{SourceKind, SourceView, View};
+use crate::cli::{source, table};
+use crate::engine::EngineError;
 use crate::manifest::suggestion;
 
 /// Show how everything is: a table, what to do next, and the overall line
@@ -26,11 +28,29 @@ pub struct Arguments {
     pub output: OutputArg,
 }
 
-/// Prints a view.
+/// Reads the engine and asks each probe once: there is no daemon to ask.
 ///
 /// # Errors
-/// A name that no service has.
-pub fn print(session: &Session, arguments: &Arguments, view: &View) -> Result<Exit, Failure> {
+/// What keeps it from looking, and a name that no service has.
+pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failure> {
+    let configuration = session.load(false)?;
+    let config = &configuration.config;
+    let manifests = Manifests::read(session, &configuration);
+    let stack = Stack::connect(session, config).await?;
+    let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
+    let mut state = state_dir(config)?;
+    let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing)?;
+    let prune = controller.judge_orphans(&manifests.loaded.set, false).await.map_err(engine_failed)?;
+    controller.survey(manifests.loaded.set.invalid.keys().cloned(), true).await.map_err(engine_failed)?;
+    let source = SourceView { kind: SourceKind::Engine, ..source::view(&configuration, &manifests.loaded) };
+    let mut view = stack.view(config, &controller, source, manifests.invalid());
+    view.notes = refusals(&prune);
+    view.notes.extend(prune.remove.iter().map(|key| format!("{key} is not described; `env-manager apply` removes it")));
+    view.notes.push("no daemon: read from the engine".to_owned());
+    print(session, arguments, &view)
+}
+
+fn print(session: &Session, arguments: &Arguments, view: &View) -> Result<Exit, Failure> {
     let Arguments { names, exit_code, output } = arguments;
     for name in names {
         if !view.services().any(|(known, _)| known == name) {

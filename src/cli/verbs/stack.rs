@@ -1,0 +1,196 @@
+//! What the verbs that look at a stack have in common: its manifests, its engine, its controller.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Session;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::view::{SourceView, View};
+use crate::cli::{logging, source};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::controller::{Controller, Settings, WallClock};
+use crate::engine::docker::Docker;
+use crate::engine::docker::connect::{ConnectError, EngineAddress};
+use crate::engine::docker::credentials::Keychain;
+use crate::engine::{Engine, EngineInfo};
+use crate::plan::prune::{Prune, PruneGuards};
+use crate::resource::Kind;
+use crate::source::{Completeness, Loaded, short_revision};
+use crate::state::StateDir;
+
+/// The manifests of a stack, read.
+#[derive(Debug)]
+pub struct Manifests {
+    pub loaded: Loaded,
+    read_at: Instant,
+}
+
+impl Manifests {
+    /// Reads them and prints what is wrong with them.
+    pub fn read(session: &Session, configuration: &config::Loaded) -> Self {
+        let loaded = source::read(configuration, &session.env);
+        source::report(&loaded, false, &session.terminal.err);
+        for note in &loaded.notes {
+            tracing::debug!("{note}");
+        }
+        Self { loaded, read_at: Instant::now() }
+    }
+
+    /// Refuses to go on with nothing.
+    ///
+    /// # Errors
+    /// A folder that is missing or cannot be read, or that holds no manifest: exit code 4.
+    pub fn require(&self, config: &Config) -> Result<(), Failure> {
+        let folder = config.manifests.display();
+        let wrong = match self.loaded.completeness {
+            Completeness::Whole => return Ok(()),
+            // What was wrong has been printed; the others go on.
+            Completeness::Unreadable if !self.loaded.set.resources.is_empty() => return Ok(()),
+            Completeness::Unreadable => format!("the manifests in {folder} cannot be read; nothing was changed"),
+            Completeness::Missing => {
+                format!("there is no folder {folder}; nothing was changed. Name the folder with --manifests")
+            }
+            Completeness::Empty => format!(
+                "the folder {folder} holds no manifest; nothing was changed. To remove what runs, use `env-manager down`"
+            ),
+        };
+        Err(Failure::new(Exit::Invalid, wrong))
+    }
+
+    /// Waits until the manifests have been as they are for `delay`, and says whether they still are.
+    pub async fn are_settled(&self, session: &Session, configuration: &config::Loaded, delay: Duration) -> bool {
+        tokio::time::sleep_until(self.read_at + delay).await;
+        source::read(configuration, &session.env).set.revision == self.loaded.set.revision
+    }
+
+    pub fn services(&self) -> impl Iterator<Item = &str> + Clone {
+        let keys = self.loaded.set.resources.keys().chain(self.loaded.set.invalid.keys());
+        keys.filter(|k| k.kind == Kind::Service).map(|k| &*k.name)
+    }
+
+    /// Documents that cannot be applied.
+    pub fn invalid(&self) -> usize {
+        source::invalid_manifests(&self.loaded)
+    }
+}
+
+/// A stack with its engine.
+pub struct Stack {
+    pub engine: Arc<Docker>,
+    pub info: EngineInfo,
+    pub clock: Arc<WallClock>,
+}
+
+impl Stack {
+    /// Finds the engine as the docker command does, and asks it who it is.
+    ///
+    /// # Errors
+    /// Exit code 5.
+    pub async fn connect(session: &Session, config: &Config) -> Result<Self, Failure> {
+        logging::connecting(config);
+        let failed = |error: ConnectError| {
+            Failure::from_error(if error.is_unreachable() { Exit::Unreachable } else { Exit::Invalid }, &error)
+        };
+        let variables = |name: &str| session.env.text(name);
+        let address = EngineAddress::find(config.docker_host.as_deref(), &variables).map_err(failed)?;
+        let engine = Docker::at(&address).map_err(failed)?.with_keychain(Keychain::new(&variables));
+        let info = match engine.info().await {
+            Ok(info) => info,
+            // A client's own error does not say what to do.
+            Err(error) => {
+                address.reach().await.map_err(failed)?;
+                return Err(Failure::from_error(Exit::Unreachable, &error));
+            }
+        };
+        logging::connected(&info);
+        Ok(Self { engine: Arc::new(engine), info, clock: Arc::new(WallClock::new()) })
+    }
+
+    /// A controller that knows what is desired. `removing`: of `down`, and whether volumes go too.
+    ///
+    /// # Errors
+    /// Where the state directory cannot be written.
+    pub fn controller(
+        &self,
+        config: &Config,
+        manifests: &Manifests,
+        state: &mut StateDir,
+        removing: Removing,
+    ) -> Result<Controller<Docker>, Failure> {
+        let set = &manifests.loaded.set;
+        let settings = Settings {
+            stack: config.stack.clone(),
+            source: set.source.clone(),
+            revision: Arc::from(short_revision(&set.revision)),
+            max_concurrent_starts: config.max_concurrent_starts,
+            max_attempts: config.retry.max_attempts,
+            backoff: config.retry.backoff,
+            prune: PruneGuards {
+                enabled: config.prune,
+                limit_percent: config.prune_limit.0,
+                source_is_whole: manifests.loaded.read_whole(),
+                allowed: false,
+            },
+            remove_all: removing != Removing::Nothing,
+            remove_volumes: removing == Removing::Volumes,
+            files_dir: std::path::absolute(state.files_dir()).unwrap_or(state.files_dir()).display().to_string(),
+            seed: RandomState::new().build_hasher().finish(),
+        };
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let controller = Controller::new(Arc::clone(&self.engine), self.info.clone(), settings, clock);
+        controller.set_desired(set, state).map_err(|e| Failure::from_error(Exit::Error, &e))?;
+        Ok(controller)
+    }
+
+    /// What there is to say right now.
+    pub fn view(
+        &self,
+        config: &Config,
+        controller: &Controller<Docker>,
+        source: SourceView,
+        invalid_manifests: usize,
+    ) -> View {
+        let known = controller.known();
+        let mut statuses = controller.status().snapshot();
+        statuses.retain(|key, _| known.contains(key));
+        View {
+            stack: config.stack.clone(),
+            source,
+            statuses,
+            invalid_manifests,
+            notes: Vec::new(),
+            now: self.clock.now(),
+            took: None,
+        }
+    }
+}
+
+/// What `down` removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removing {
+    Nothing,
+    Containers,
+    /// And volumes.
+    Volumes,
+}
+
+/// Opens the state directory of a stack.
+///
+/// # Errors
+/// Exit code 1.
+pub fn state_dir(config: &Config) -> Result<StateDir, Failure> {
+    StateDir::open(config.stack_dir()).map_err(|e| Failure::from_error(Exit::Error, &e))
+}
+
+/// A line for each thing that nothing asks for and that is kept all the same.
+pub fn refusals(prune: &Prune) -> Vec<String> {
+    prune
+        .refused
+        .iter()
+        .map(|refused| format!("{} is not described and was kept: {}", refused.key, refused.why))
+        .collect()
+}

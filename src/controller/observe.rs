@@ -1,0 +1,252 @@
+//! Reads what the engine has of one resource.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::try_join_all;
+
+use super::lock;
+use crate::engine::{ContainerFilter, Engine, EngineError, Inspected, ObjectFilter};
+use crate::plan::service::namespace_hosts;
+use crate::resource::container::ContainerId;
+use crate::resource::desired::{Desired, Service};
+use crate::resource::hash::SaltedHash;
+use crate::resource::image::{ImageId, ImageInfo};
+use crate::resource::key::{Kind, ResourceKey};
+use crate::resource::labels::{FAILED, NEXT, OLD};
+use crate::resource::observed::{
+    Container, ContainerRow, Foreign, NetworkObserved, NetworkUser, Observed, ServiceObserved, VolumeObserved,
+};
+use crate::resource::spec::Port;
+
+/// Remembers what cannot change: the content behind an image id.
+#[derive(Debug, Default)]
+pub struct Observer {
+    images: Mutex<BTreeMap<ImageId, Arc<ImageInfo>>>,
+}
+
+/// What an observation is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    pub key: &'a ResourceKey,
+    pub desired: Option<&'a Desired>,
+    pub stack: &'a str,
+    /// It is to be removed, so who uses it matters.
+    pub removing: bool,
+}
+
+impl Observer {
+    /// # Errors
+    /// The first call that failed.
+    pub async fn observe<E: Engine>(&self, engine: &E, subject: Subject<'_>) -> Result<Observed, EngineError> {
+        let name = &*subject.key.name;
+        match subject.key.kind {
+            Kind::Service => {
+                let service = subject.desired.and_then(|d| d.spec.as_service());
+                let observed = self.service(engine, subject, service.map(AsRef::as_ref)).await?;
+                Ok(Observed::Service(Box::new(observed)))
+            }
+            Kind::Network => network(engine, subject).await.map(Observed::Network),
+            Kind::Volume => {
+                let volumes = engine.list_volumes(&ObjectFilter::Names(vec![name.to_owned()])).await?;
+                Ok(Observed::Volume(VolumeObserved { volume: volumes.into_iter().find(|v| v.name == name) }))
+            }
+        }
+    }
+
+    async fn service<E: Engine>(
+        &self,
+        engine: &E,
+        subject: Subject<'_>,
+        service: Option<&Service>,
+    ) -> Result<ServiceObserved, EngineError> {
+        let spec = service.map(|s| &s.spec.container);
+        let networks = async {
+            match spec {
+                Some(spec) if !spec.networks.is_empty() => {
+                    let names = spec.networks.iter().map(|n| n.network.clone()).collect();
+                    engine.list_networks(&ObjectFilter::Names(names)).await
+                }
+                _ => Ok(Vec::new()),
+            }
+        };
+        let spec_image = async {
+            match spec {
+                Some(spec) => self.image_by_reference(engine, spec.image.as_str()).await,
+                None => Ok(None),
+            }
+        };
+        let (owned, networks, spec_image) = tokio::try_join!(owned(engine, subject, service), networks, spec_image)?;
+        let mut observed = ServiceObserved { owned, spec_image, ..ServiceObserved::default() };
+        for network in networks {
+            observed.networks.entry(network.name.clone()).or_default().push(network);
+        }
+        let ids: BTreeSet<_> = observed.owned.iter().map(|c| c.image_id.clone()).collect();
+        for id in ids {
+            if let Some(image) = self.image_by_id(engine, &id).await? {
+                observed.images.insert(id, image);
+            }
+        }
+        if let Some(service) = service {
+            foreign(engine, subject, service, &mut observed).await?;
+            for host in namespace_hosts(service) {
+                if let Some(id) = namespace_holder(engine, subject.stack, host).await? {
+                    observed.namespaces.insert(host.to_owned(), id);
+                }
+            }
+        }
+        Ok(observed)
+    }
+
+    async fn image_by_reference<E: Engine>(
+        &self,
+        engine: &E,
+        reference: &str,
+    ) -> Result<Option<Arc<ImageInfo>>, EngineError> {
+        let Some(image) = engine.inspect_image(reference).await? else { return Ok(None) };
+        let image = Arc::new(image);
+        lock(&self.images).insert(image.id.clone(), Arc::clone(&image));
+        Ok(Some(image))
+    }
+
+    async fn image_by_id<E: Engine>(&self, engine: &E, id: &ImageId) -> Result<Option<Arc<ImageInfo>>, EngineError> {
+        if let Some(image) = lock(&self.images).get(id) {
+            return Ok(Some(Arc::clone(image)));
+        }
+        self.image_by_reference(engine, &id.0).await
+    }
+}
+
+/// Containers with the labels of stack and service, inspected.
+async fn owned<E: Engine>(
+    engine: &E,
+    subject: Subject<'_>,
+    service: Option<&Service>,
+) -> Result<Vec<Container>, EngineError> {
+    let filter = ContainerFilter { stack: Some(subject.stack.to_owned()), service: Some(subject.key.name.to_string()) };
+    let rows = engine.list_containers(&filter).await?;
+    let inspected = try_join_all(rows.iter().map(|row| inspect_owned(engine, subject, service, row))).await?;
+    Ok(inspected.into_iter().flatten().collect())
+}
+
+async fn inspect_owned<E: Engine>(
+    engine: &E,
+    subject: Subject<'_>,
+    service: Option<&Service>,
+    row: &ContainerRow,
+) -> Result<Option<Container>, EngineError> {
+    // Gone since it was listed: as if it had never been there.
+    let Some(Inspected::Owned(mut container)) = engine.inspect_container(&row.id.0).await? else { return Ok(None) };
+    if container.owner.stack != subject.stack {
+        return Ok(None);
+    }
+    // The marker tells of files: asked for where there should be some, or where the spec has changed
+    // and there may have been some.
+    let ask = service.is_some_and(|s| !s.spec.container.files.is_empty() || container.owner.spec_hash != s.hash);
+    if ask && let Some(marker) = engine.files_marker(&row.id).await? {
+        container.files_marker = SaltedHash::parse(&marker);
+    }
+    Ok(Some(*container))
+}
+
+/// Who stands in the way: containers that bear a name we are about to need, and who holds our ports
+/// while ours does not run.
+async fn foreign<E: Engine>(
+    engine: &E,
+    subject: Subject<'_>,
+    service: &Service,
+    observed: &mut ServiceObserved,
+) -> Result<(), EngineError> {
+    let spec = &service.spec.container;
+    let mut names = Vec::new();
+    match observed.named(&spec.name) {
+        None => names.push(spec.name.clone()),
+        Some(current) if current.owner.spec_hash != service.hash => {
+            names.extend([NEXT, OLD].map(|suffix| format!("{}{suffix}", spec.name)));
+        }
+        Some(_) => {}
+    }
+    names.retain(|name| observed.named(name).is_none());
+    for name in names {
+        if let Some(inspected) = engine.inspect_container(&name).await? {
+            let foreign = match inspected {
+                Inspected::Foreign(foreign) => *foreign,
+                Inspected::Owned(container) => Foreign {
+                    id: container.id,
+                    name: container.name,
+                    image: container.config.image,
+                    owner: Some(container.owner),
+                },
+            };
+            // By name the engine also finds ids that begin so.
+            if foreign.name == name {
+                observed.foreign.push(foreign);
+            }
+        }
+    }
+    let wanted = || spec.ports.iter().filter_map(|p| p.host_port.map(|port| (port, p)));
+    if wanted().next().is_some() && !observed.owned.iter().any(Container::is_running) {
+        let rows = engine.list_containers(&ContainerFilter::default()).await?;
+        for (port, ours) in wanted() {
+            let holder = rows.iter().find(|row| {
+                let own =
+                    row.owner.as_ref().is_some_and(|o| o.stack == subject.stack && o.service == *subject.key.name);
+                !own && row.published.iter().any(|theirs| clash(ours, theirs))
+            });
+            if let Some(row) = holder {
+                observed.port_holders.insert((port, ours.protocol), format!("container {}", row.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether two published ports cannot be bound at once.
+fn clash(a: &Port, b: &Port) -> bool {
+    let any = |port: &Port| port.host_ip.as_deref().is_none_or(|ip| matches!(ip, "" | "0.0.0.0" | "::"));
+    a.protocol == b.protocol
+        && a.host_port.is_some()
+        && a.host_port == b.host_port
+        && (any(a) || any(b) || a.host_ip == b.host_ip)
+}
+
+/// The container of a service whose namespace is shared: the one that bears no suffix.
+async fn namespace_holder<E: Engine>(
+    engine: &E,
+    stack: &str,
+    service: &str,
+) -> Result<Option<ContainerId>, EngineError> {
+    let filter = ContainerFilter { stack: Some(stack.to_owned()), service: Some(service.to_owned()) };
+    let rows = engine.list_containers(&filter).await?;
+    let current = rows.into_iter().find(|row| ![NEXT, OLD, FAILED].iter().any(|suffix| row.name.ends_with(suffix)));
+    Ok(current.map(|row| row.id))
+}
+
+async fn network<E: Engine>(engine: &E, subject: Subject<'_>) -> Result<NetworkObserved, EngineError> {
+    use crate::resource::desired::DesiredSpec;
+    use crate::resource::hash::hash_of;
+    let name = subject.key.name.to_string();
+    let mut networks = engine.list_networks(&ObjectFilter::Names(vec![name.clone()])).await?;
+    networks.retain(|n| n.name == name);
+    let mut observed = NetworkObserved { networks, users: BTreeMap::new() };
+    // Who uses it matters only where it is to go.
+    let changed = match subject.desired.map(|d| &d.spec) {
+        Some(DesiredSpec::Network(spec)) => observed.networks.iter().any(|n| n.spec_hash != hash_of(&**spec)),
+        _ => true,
+    };
+    if observed.networks.is_empty() || !(subject.removing || changed || observed.networks.len() > 1) {
+        return Ok(observed);
+    }
+    for row in engine.list_containers(&ContainerFilter::default()).await? {
+        let owned = row.owner.as_ref().is_some_and(|o| o.stack == subject.stack);
+        for (network, id) in row.networks {
+            // What was never started may know its network by name alone.
+            let by_name = id.0.is_empty() && network == name;
+            for candidate in observed.networks.iter().filter(|n| n.id == id || by_name) {
+                let user = NetworkUser { name: row.name.clone(), id: row.id.clone(), owned };
+                observed.users.entry(candidate.id.clone()).or_default().insert(user);
+            }
+        }
+    }
+    Ok(observed)
+}

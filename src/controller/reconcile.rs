@@ -1,0 +1,287 @@
+//! One job: observe, plan, publish, execute the first stage, and again until nothing is left to do now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{Instrument, debug, info_span, warn};
+
+use super::observe::Subject;
+use super::{Shared, lock};
+use crate::engine::{Engine, EngineError};
+use crate::execute::{End, execute, failure};
+use crate::plan::{Dep, DepFacts, Gate, Mode, Plan, PlanContext, Policy, Retry, plan};
+use crate::probe;
+use crate::queue::{Lease, Outcome};
+use crate::resource::ResourceKey;
+use crate::resource::desired::Desired;
+use crate::resource::key::Kind;
+use crate::resource::observed::{Container, Observed};
+use crate::resource::overall::is_gone;
+use crate::resource::probe::ProbeState;
+use crate::resource::spec::PullPolicy;
+use crate::resource::status::{About, Reason, Status, StatusDraft};
+
+/// A job that goes round this often has met a planner that does not settle. It ends as a failure, so
+/// that backoff holds it (P13).
+const MAX_ROUNDS: usize = 32;
+
+pub async fn reconcile<E: Engine>(shared: Arc<Shared<E>>, lease: Lease<ResourceKey>) {
+    let span = info_span!("reconcile", key = %lease.key());
+    async move {
+        let outcome = rounds(&shared, &lease).await;
+        lease.done(outcome);
+    }
+    .instrument(span)
+    .await;
+}
+
+async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Outcome {
+    let key = lease.key();
+    for _ in 0..MAX_ROUNDS {
+        // What came in until now is seen by the observation that follows.
+        lease.refresh();
+        let desired = shared.desired.get(key);
+        let mode = shared.mode(key);
+        let subject = Subject {
+            key,
+            desired: desired.as_deref(),
+            stack: &shared.settings.stack,
+            removing: mode == Mode::Removing,
+        };
+        let observed = match shared.observer.observe(&*shared.engine, subject).await {
+            Ok(observed) => observed,
+            Err(error) => {
+                shared.publish_engine_failure(key, desired.as_deref(), &error);
+                return Outcome::Retry;
+            }
+        };
+        let plan = shared.plan(key, desired.as_deref(), &observed, mode);
+        shared.set_wants(key, desired.as_deref(), &observed, &plan);
+        shared.publish(key, desired.as_deref(), mode, &plan);
+
+        let Some(stage) = plan.executable() else {
+            let wait = plan.wake_at.map(|at| at.since(shared.clock.now()).max(Duration::from_millis(1)));
+            let backing_off = matches!(plan.stages.first().and_then(|s| s.gate.as_ref()), Some(Gate::Backoff(_)));
+            return match wait {
+                Some(wait) if backing_off => Outcome::RetryAfter(wait),
+                Some(wait) => Outcome::RequeueAfter(wait),
+                None => Outcome::Success,
+            };
+        };
+        debug!("{plan}");
+        let is_out_of_date = || shared.desired.get(key) != desired || shared.mode(key) != mode;
+        let report = execute(&*shared.engine, stage, &shared.limits, is_out_of_date).await;
+        match report.end {
+            End::Completed => {
+                lock(&shared.retries).remove(key);
+            }
+            End::Superseded => {}
+            End::Failed(error) => shared.note_failure(key, &error),
+        }
+    }
+    warn!("it does not settle; trying again later");
+    Outcome::Retry
+}
+
+impl<E: Engine> Shared<E> {
+    fn plan(&self, key: &ResourceKey, desired: Option<&Desired>, observed: &Observed, mode: Mode) -> Plan {
+        self.plan_with(key, desired, observed, mode, &self.probe_state(key, observed))
+    }
+
+    pub(super) fn plan_with(
+        &self,
+        key: &ResourceKey,
+        desired: Option<&Desired>,
+        observed: &Observed,
+        mode: Mode,
+        probes: &ProbeState,
+    ) -> Plan {
+        let deps = self.deps(key);
+        let dependents = if mode == Mode::Removing { self.dependents(key) } else { Vec::new() };
+        let image = self.images.state(key);
+        let retry = lock(&self.retries).get(key).cloned().unwrap_or_default();
+        let policy = Policy {
+            stack: self.settings.stack.clone(),
+            source: self.settings.source.clone(),
+            revision: Arc::clone(&self.settings.revision),
+            max_attempts: self.settings.max_attempts,
+            salt: self.salt(),
+            remove_volumes: self.settings.remove_volumes,
+            engine_local: self.info.local,
+            files_dir: self.settings.files_dir.clone(),
+        };
+        let cx = PlanContext {
+            now: self.clock.now(),
+            deps: &deps,
+            dependents: &dependents,
+            image: &image,
+            probes,
+            retry: &retry,
+            mode,
+            policy: &policy,
+        };
+        plan(key, desired, observed, &cx)
+    }
+
+    /// What a resource needs, with what is known of each.
+    fn deps(&self, key: &ResourceKey) -> Vec<Dep> {
+        let graph = self.graph();
+        let dep = |(needed, condition): &(ResourceKey, _)| {
+            let facts = self.status.get(needed).map(|s| facts(&s)).unwrap_or_default();
+            Dep { key: needed.clone(), condition: *condition, facts }
+        };
+        graph.needs(key).iter().map(dep).collect()
+    }
+
+    /// Those that need a resource which is to be removed, and are not gone yet.
+    fn dependents(&self, key: &ResourceKey) -> Vec<ResourceKey> {
+        let present = |k: &ResourceKey| self.status.get(k).is_none_or(|s| !is_gone(&s));
+        let graph = self.graph();
+        let mut left: Vec<_> = graph.needed_by(key).filter(|k| present(k)).cloned().collect();
+        if key.kind != Kind::Service {
+            // Of orphans nobody knows what they use: networks and volumes wait for all of them.
+            let modes = lock(&self.modes);
+            let orphans = modes
+                .iter()
+                .filter(|(k, mode)| k.kind == Kind::Service && **mode == Mode::Removing)
+                .map(|(k, _)| k)
+                .filter(|k| self.desired.get(k).is_none() && self.status.get(k).is_some_and(|s| !is_gone(&s)));
+            left.extend(orphans.cloned());
+        }
+        left
+    }
+
+    fn probe_state(&self, key: &ResourceKey, observed: &Observed) -> ProbeState {
+        // States of other containers are not asked for: the one that serves is the one wanted last.
+        match observed {
+            Observed::Service(observed) => observed
+                .owned
+                .iter()
+                .map(|c| self.prober.state(key, &c.id))
+                .find(|state| *state != ProbeState::default())
+                .unwrap_or_default(),
+            Observed::Network(_) | Observed::Volume(_) => ProbeState::default(),
+        }
+    }
+
+    /// Starts, changes or ends probes and pulls, as the plan wants them.
+    fn set_wants(&self, key: &ResourceKey, desired: Option<&Desired>, observed: &Observed, plan: &Plan) {
+        let Observed::Service(observed) = observed else { return };
+        // What is there needs nobody to fetch it.
+        let there = observed.spec_image.is_some();
+        match plan.wants.image.as_ref().filter(|want| !there || want.policy == PullPolicy::Always) {
+            Some(want) => self.images.want(key, want),
+            None => self.images.leave(key),
+        }
+        let service = desired.and_then(|d| d.spec.as_service());
+        let container = plan.wants.probe.as_ref().and_then(|id| observed.owned.iter().find(|c| c.id == *id));
+        match (service, container) {
+            (Some(service), Some(container)) => {
+                let target = self.probe_target(service, container);
+                self.prober.want(key, &target, &service.spec.probes);
+            }
+            _ => self.prober.forget(key),
+        }
+    }
+
+    fn probe_target(&self, service: &crate::resource::desired::Service, container: &Container) -> probe::Target {
+        probe::Target::of(container, &self.info).masking(service.secret_env.values().cloned())
+    }
+
+    fn note_failure(&self, key: &ResourceKey, error: &EngineError) {
+        let failure = failure(error);
+        let mut retries = lock(&self.retries);
+        let attempts = retries.get(key).map_or(0, |r| r.attempts).saturating_add(1);
+        let given_up = failure.terminal || attempts >= self.settings.max_attempts;
+        // Failed is tried on, at the cap.
+        let delay = if given_up {
+            self.settings.backoff.max
+        } else {
+            self.settings.backoff.delay(attempts, lock(&self.noise).unit())
+        };
+        warn!(attempt = attempts, "{key}: {error}");
+        let next_at = Some(self.clock.now().plus(delay));
+        retries.insert(key.clone(), Retry { attempts, failure: Some(failure), next_at });
+    }
+
+    fn publish_engine_failure(&self, key: &ResourceKey, desired: Option<&Desired>, error: &EngineError) {
+        let failure = failure(error);
+        warn!("{error}");
+        let previous = self.status.get(key);
+        let draft = StatusDraft {
+            // Readiness is not known; what was known stands until it is.
+            ready: previous.as_ref().is_some_and(|s| s.ready),
+            reason: failure.reason,
+            message: failure.message.clone(),
+            reconciling: Some((failure.reason, failure.message)),
+            stalled: None,
+            dependency_failing: None,
+            settled: false,
+            container: previous.as_ref().and_then(|s| s.container.clone()),
+        };
+        self.publish_draft(key, desired, draft);
+    }
+
+    pub(super) fn publish(&self, key: &ResourceKey, desired: Option<&Desired>, mode: Mode, plan: &Plan) {
+        if mode == Mode::Removing && desired.is_none() && plan.is_empty() {
+            // An orphan is gone: nothing is left to be told of it.
+            lock(&self.modes).remove(key);
+            self.status.set(key, None);
+            self.wake_neighbours(key);
+            return;
+        }
+        self.publish_draft(key, desired, plan.status.clone());
+    }
+
+    fn publish_draft(&self, key: &ResourceKey, desired: Option<&Desired>, draft: StatusDraft) {
+        let service = desired.and_then(|d| d.spec.as_service());
+        let about = About {
+            required: service.is_none_or(|s| s.spec.required),
+            generation: desired.map_or(0, |d| d.generation),
+            image: service.map(|s| s.spec.container.image.clone()),
+            depends_on: service.map(|s| s.spec.depends_on.clone()).unwrap_or_default(),
+            revision: Arc::clone(&self.settings.revision),
+        };
+        let previous = self.status.get(key);
+        let status = Status::from_draft(draft, about, previous.as_deref(), self.clock.now());
+        let before = previous.as_deref().map(|s| (facts(s), is_gone(s)));
+        let after = (facts(&status), is_gone(&status));
+        self.status.set(key, Some(status));
+        if before.as_ref() != Some(&after) {
+            self.wake_neighbours(key);
+        }
+    }
+
+    /// Dependents hear of a resource's facts; when it is being removed, so does what it needs.
+    fn wake_neighbours(&self, key: &ResourceKey) {
+        let graph = self.graph();
+        for dependent in graph.needed_by(key) {
+            self.queue.add(dependent.clone());
+        }
+        // What is being removed waits for those that need it; networks and volumes, of which nobody
+        // knows who among the orphans needs them, wait for all.
+        let waits = |k: &ResourceKey| k.kind != Kind::Service || graph.needs(key).iter().any(|(n, _)| n == k);
+        let removing = lock(&self.modes).clone();
+        for (other, mode) in removing {
+            if mode == Mode::Removing && other != *key && waits(&other) {
+                self.queue.add(other);
+            }
+        }
+    }
+}
+
+/// What dependents may know.
+pub fn facts(status: &Status) -> DepFacts {
+    let ready_condition = status.conditions.first();
+    let completed = match ready_condition.map(|c| c.reason) {
+        Some(Reason::Completed) => Some(0),
+        Some(Reason::ExitedWithError) => status.container.as_ref().and_then(|c| c.exit_code),
+        _ => None,
+    };
+    DepFacts {
+        started: status.container.as_ref().is_some_and(|c| c.running) || completed.is_some(),
+        ready: status.ready,
+        completed,
+        stalled: (status.is_stalled() && !status.ready).then(|| status.message.clone()),
+    }
+}

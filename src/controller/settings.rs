@@ -1,0 +1,28 @@
+//! What a controller is told at its start.
+
+use std::sync::Arc;
+
+use crate::backoff::Backoff;
+use crate::plan::prune::PruneGuards;
+use crate::resource::labels::SourceId;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub stack: String,
+    pub source: SourceId,
+    /// Short text of the source's revision.
+    pub revision: Arc<str>,
+    pub max_concurrent_starts: usize,
+    /// Failures in a row after which a service is reported Failed.
+    pub max_attempts: u32,
+    pub backoff: Backoff,
+    pub prune: PruneGuards,
+    /// `down`: everything is to be removed, what is desired too.
+    pub remove_all: bool,
+    /// `down --volumes`.
+    pub remove_volumes: bool,
+    /// Where files are written that containers with a read-only root bind.
+    pub files_dir: String,
+    /// Of jitter and salts.
+    pub seed: u64,
+}

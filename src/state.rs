@@ -1,0 +1,201 @@
+//! The state directory: generation counters, the specs applied last, and the lock of the stack.
+//!
+//! None of it is needed to converge. Losing it loses generation counts and nothing else.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::resource::hash::{SpecHash, service_hash};
+use crate::resource::spec::ServiceSpec;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("cannot use the state directory {}; check its permissions, or choose another with --state-dir", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("another env-manager works on this stack: {holder} (lock {}); wait for it to end, or stop it", path.display())]
+    Locked { holder: String, path: PathBuf },
+}
+
+/// What is remembered of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// Counts spec changes, from 1.
+    generation: u64,
+    hash: SpecHash,
+    /// The spec applied last. Secrets are not in it.
+    spec: ServiceSpec,
+}
+
+/// Of one stack.
+#[derive(Debug)]
+pub struct StateDir {
+    dir: PathBuf,
+    records: BTreeMap<String, Record>,
+}
+
+impl StateDir {
+    const FILE: &str = "services.json";
+
+    /// Reads what is there. A file that cannot be parsed counts as lost, with a warning.
+    ///
+    /// # Errors
+    /// Where the directory cannot be made or read.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StateError> {
+        let dir = dir.into();
+        let wrap = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StateError::Io { path, source }
+        };
+        std::fs::create_dir_all(&dir).map_err(wrap(&dir))?;
+        let path = dir.join(Self::FILE);
+        let records = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                tracing::warn!(path = %path.display(), %error, "state file cannot be read; generations begin again");
+                BTreeMap::new()
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(wrap(&path)(error)),
+        };
+        Ok(Self { dir, records })
+    }
+
+    /// Where files are written that containers with a read-only root bind.
+    pub fn files_dir(&self) -> PathBuf {
+        self.dir.join("files")
+    }
+
+    /// The generation of a service with this spec: one more where the spec differs from the one
+    /// remembered. Remembers it; [`StateDir::save`] writes.
+    pub fn generation(&mut self, name: &str, spec: &ServiceSpec) -> u64 {
+        let hash = service_hash(spec);
+        match self.records.get(name) {
+            Some(record) if record.hash == hash => record.generation,
+            old => {
+                let generation = old.map_or(1, |r| r.generation + 1);
+                self.records.insert(name.to_owned(), Record { generation, hash, spec: spec.clone() });
+                generation
+            }
+        }
+    }
+
+    /// Forgets a service that was removed.
+    pub fn forget(&mut self, name: &str) {
+        self.records.remove(name);
+    }
+
+    /// Writes to a new file and renames, so that a crash leaves the old or the new one whole.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn save(&self) -> Result<(), StateError> {
+        let path = self.dir.join(Self::FILE);
+        let partial = self.dir.join("services.json.partial");
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&partial)?;
+            serde_json::to_writer(&mut file, &self.records).map_err(io::Error::other)?;
+            file.sync_all()?;
+            std::fs::rename(&partial, &path)
+        };
+        write().map_err(|source| StateError::Io { path: path.clone(), source })
+    }
+
+    /// Takes the stack for this process, until the lock is dropped.
+    ///
+    /// # Errors
+    /// [`StateError::Locked`] names who has it.
+    pub fn lock(&self, what: &str) -> Result<Lock, StateError> {
+        let path = self.dir.join("lock");
+        let wrap = |source| StateError::Io { path: path.clone(), source };
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(wrap)?;
+        match file.try_lock() {
+            Ok(()) => {
+                let text = format!("{what}, process {}", std::process::id());
+                let write = |file: &mut File| -> io::Result<()> {
+                    file.set_len(0)?;
+                    file.rewind()?;
+                    file.write_all(text.as_bytes())
+                };
+                write(&mut file).map_err(wrap)?;
+                Ok(Lock { _file: file })
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // The name is for people; without it the refusal stands.
+                let _ = file.read_to_string(&mut holder);
+                Err(StateError::Locked { holder, path })
+            }
+            Err(TryLockError::Error(source)) => Err(wrap(source)),
+        }
+    }
+}
+
+/// Held as long as this lives; the system releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::spec::{Adopt, ContainerSpec, DesiredState, PullPolicy, Update, UpdateStrategy};
+
+    fn spec(image: &str) -> ServiceSpec {
+        ServiceSpec {
+            container: ContainerSpec {
+                image: crate::resource::image::ImageRef::parse(image).unwrap(),
+                ..ContainerSpec::default()
+            },
+            pull_policy: PullPolicy::IfNotPresent,
+            required: true,
+            state: DesiredState::Running,
+            suspend: false,
+            depends_on: Vec::new(),
+            probes: crate::resource::probe::Probes::default(),
+            update: Update {
+                strategy: UpdateStrategy::Auto,
+                progress_deadline: std::time::Duration::from_mins(1),
+                rollback: true,
+            },
+            stop_grace: std::time::Duration::from_secs(10),
+            adopt: Adopt::Never,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn generations_count_spec_changes_and_survive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = StateDir::open(dir.path()).unwrap();
+        assert_eq!(state.generation("redis", &spec("redis:7")), 1);
+        assert_eq!(state.generation("redis", &spec("redis:7")), 1);
+        assert_eq!(state.generation("redis", &spec("redis:8")), 2);
+        state.save().unwrap();
+        let mut state = StateDir::open(dir.path()).unwrap();
+        assert_eq!(state.generation("redis", &spec("redis:8")), 2);
+        assert_eq!(state.generation("redis", &spec("redis:7")), 3);
+    }
+
+    #[test]
+    fn a_spoilt_file_loses_counts_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(StateDir::FILE), "{half").unwrap();
+        assert_eq!(StateDir::open(dir.path()).unwrap().generation("redis", &spec("redis:7")), 1);
+    }
+
+    #[test]
+    fn the_second_owner_of_a_stack_is_told_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let lock = state.lock("apply").unwrap();
+        let error = state.lock("apply").unwrap_err().to_string();
+        assert!(error.contains(&format!("apply, process {}", std::process::id())), "{error}");
+        drop(lock);
+        state.lock("down").unwrap();
+    }
+}
