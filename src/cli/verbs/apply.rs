@@ -53,7 +53,9 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     logging::announce(config, false);
     let manifests = Manifests::read(session, &configuration);
     manifests.require(config)?;
+    logging::connecting(config);
     let stack = Stack::connect(session, config).await?;
+    logging::connected(&stack.info);
     let mut state = state_dir(config)?;
     let _lock = state.lock("env-manager apply").map_err(|e| Failure::from_error(Exit::Error, &e))?;
 

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::Session;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::source;
 use crate::cli::view::{SourceView, View};
-use crate::cli::{logging, source};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::controller::{Controller, Settings, WallClock};
@@ -91,7 +91,6 @@ impl Stack {
     /// # Errors
     /// Exit code 5.
     pub async fn connect(session: &Session, config: &Config) -> Result<Self, Failure> {
-        logging::connecting(config);
         let failed = |error: ConnectError| {
             Failure::from_error(if error.is_unreachable() { Exit::Unreachable } else { Exit::Invalid }, &error)
         };
@@ -106,7 +105,6 @@ impl Stack {
                 return Err(Failure::from_error(Exit::Unreachable, &error));
             }
         };
-        logging::connected(&info);
         Ok(Self { engine: Arc::new(engine), info, clock: Arc::new(WallClock::new()) })
     }
 

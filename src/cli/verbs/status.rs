@@ -46,7 +46,6 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     let mut view = stack.view(config, &controller, source, manifests.invalid());
     view.notes = refusals(&prune);
     view.notes.extend(prune.remove.iter().map(|key| format!("{key} is not described; `env-manager apply` removes it")));
-    view.notes.push("no daemon: read from the engine".to_owned());
     print(session, arguments, &view)
 }
 
