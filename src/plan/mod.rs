@@ -14,6 +14,7 @@
 //! | [`network`], [`volume`] | the resources that services stand on |
 //! | [`prune`] | what may be removed because nothing asks for it any more |
 
+mod draft;
 pub mod drift;
 pub mod network;
 pub mod prune;

@@ -1,22 +1,22 @@
 //! Networks.
 //!
 //! Names are not unique on the engine: a network is ours by its label, and surplus ones of ours are
-//! removed before any container is created (they make the name ambiguous).
+//! removed before any container is created (they make the name ambiguous). Two folders of one stack
+//! may share a network; only the one that made it changes or removes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::types::{
-    Action, Cause, ClosedBy, FieldChange, Gate, Mode, Op, Plan, PlanContext, Stage, Step, Target, Wants,
-};
+use super::draft::{Draft, said};
+use super::readiness::Verdict;
+use super::types::{Action, Cause, ClosedBy, FieldChange, Gate, Mode, Op, Plan, PlanContext, Step, Target};
 use crate::resource::ResourceKey;
 use crate::resource::hash::hash_of;
 use crate::resource::labels;
 use crate::resource::observed::{Network, NetworkObserved, NetworkUser};
 use crate::resource::spec::NetworkSpec;
-use crate::resource::status::{Reason, StatusDraft};
-use crate::resource::units::human_duration;
+use crate::resource::status::Reason;
 
 /// Waiting for somebody else's container to leave.
 const POLL: Duration = Duration::from_secs(30);
@@ -27,218 +27,158 @@ pub fn plan(
     observed: &NetworkObserved,
     cx: &PlanContext<'_>,
 ) -> Plan {
-    let ours: Vec<&Network> =
-        observed.networks.iter().filter(|n| n.stack.as_deref() == Some(&cx.policy.stack)).collect();
-    let users = |network: &Network| observed.users.get(&network.id);
-    let unused = |network: &Network| users(network).is_none_or(BTreeSet::is_empty);
-    let mut plan = Draft::new(key);
-
-    let spec = match spec {
-        Some(spec) if cx.mode != Mode::Removing => spec,
-        spec => return removal(key, spec, &ours, observed, cx),
-    };
-
-    if spec.external {
-        if observed.networks.is_empty() {
-            plan.say(false, Reason::NetworkMissing, "an external network, and it is not there");
-            plan.stalled = Some((
-                Reason::NetworkMissing,
-                format!("network {} is external and does not exist; create it, or drop `external`", spec.name),
-            ));
-            plan.wake_at = Some(cx.now.plus(POLL));
-        } else {
-            plan.say(true, Reason::Exists, "external, and there");
+    let draft = Draft::new(key, cx, Verdict::new(false, Reason::Pending, "not there yet"));
+    let mut planner = Planner { observed, cx, draft };
+    match spec {
+        _ if cx.mode == Mode::Removing => planner.remove(spec),
+        Some(spec) if spec.external => planner.external(spec),
+        Some(spec) => planner.ours(spec),
+        None if observed.networks.is_empty() => {
+            planner.draft.say(false, Reason::ManifestInvalid, "not there, and its manifest is broken");
         }
-        return plan.finish();
+        None => planner.draft.say(true, Reason::Exists, "there; left as it is"),
+    }
+    planner.draft.finish()
+}
+
+struct Planner<'a> {
+    observed: &'a NetworkObserved,
+    cx: &'a PlanContext<'a>,
+    draft: Draft<'a>,
+}
+
+impl<'a> Planner<'a> {
+    fn of_stack(&self) -> impl Iterator<Item = &'a Network> + use<'a> {
+        let stack = &self.cx.policy.stack;
+        self.observed.networks.iter().filter(move |n| n.stack.as_ref() == Some(stack))
     }
 
-    let Some(kept) = ours.first() else {
-        plan.say(false, Reason::Pending, "not there yet");
-        let steps = vec![create(spec, cx, Cause::Missing)];
-        let gate = observed.networks.first().map(|foreign| {
-            let message = format!(
+    fn made_here(&self, network: &Network) -> bool {
+        network.source == self.cx.policy.source
+    }
+
+    fn users(&self, network: &Network) -> impl Iterator<Item = &'a NetworkUser> + use<'a> {
+        self.observed.users.get(&network.id).into_iter().flatten()
+    }
+
+    fn external(&mut self, spec: &NetworkSpec) {
+        if !self.observed.networks.is_empty() {
+            return self.draft.say(true, Reason::Exists, "external, and there");
+        }
+        self.draft.say(false, Reason::NetworkMissing, "an external network, and it is not there");
+        let what = format!("network {} is external and does not exist; create it, or drop `external`", spec.name);
+        self.draft.stalled = Some((Reason::NetworkMissing, what));
+        self.draft.wake(Some(self.cx.now.plus(POLL)));
+    }
+
+    fn ours(&mut self, spec: &Arc<NetworkSpec>) {
+        let Some(kept) = self.of_stack().next() else { return self.create(spec) };
+        // Surplus ones first: with two of a name a start is refused as ambiguous.
+        let surplus: Vec<_> = self
+            .of_stack()
+            .skip(1)
+            .filter(|n| self.made_here(n) && self.users(n).next().is_none())
+            .map(|n| remove(n, Cause::Surplus))
+            .collect();
+        if !surplus.is_empty() {
+            self.draft.say(true, Reason::Exists, "there, and surplus ones of its name too");
+            let what = said(Reason::Removing, "removing surplus networks of its name");
+            return self.draft.act(Action::Update, surplus, what);
+        }
+        let hash = hash_of(&**spec);
+        if kept.spec_hash.0.is_empty() || kept.spec_hash == hash {
+            return self.draft.say(true, Reason::Exists, "there");
+        }
+        if !self.made_here(kept) {
+            let whose = format!("there; {} made it, with another spec, and keeps it", kept.source);
+            return self.draft.say(true, Reason::Exists, whose);
+        }
+        self.draft.say(true, Reason::Exists, "there, from an earlier spec");
+        self.draft.changes.push(FieldChange {
+            field: "spec".to_owned(),
+            old: Some(kept.spec_hash.to_string()),
+            new: Some(hash.to_string()),
+            closed_by: ClosedBy::Replace,
+            cause: Cause::SpecChanged,
+        });
+        self.replace(spec, kept);
+    }
+
+    fn create(&mut self, spec: &Arc<NetworkSpec>) {
+        let steps = vec![self.create_step(spec, Cause::Missing)];
+        self.draft.act(Action::Create, steps, said(Reason::Creating, "creating"));
+        if let Some(foreign) = self.observed.networks.first() {
+            let what = format!(
                 "a network named {} is there already ({}) and not ours; declare it `external: true`, or give another name",
                 foreign.name, foreign.id
             );
-            plan.stalled = Some((Reason::NetworkConflict, message));
-            plan.wake_at = Some(cx.now.plus(POLL));
-            Gate::Conflict(format!("network {}", foreign.name))
-        });
-        plan.act(Action::Create, steps, Reason::Creating, "creating", gate, cx);
-        return plan.finish();
-    };
-
-    // Surplus ones first: with two of a name a start is refused as ambiguous.
-    let surplus: Vec<_> = ours[1..].iter().filter(|n| unused(n)).map(|n| remove(n, Cause::Surplus)).collect();
-    if !surplus.is_empty() {
-        plan.say(true, Reason::Exists, "there, and surplus ones of its name too");
-        plan.act(Action::Update, surplus, Reason::Removing, "removing surplus networks of its name", None, cx);
-        return plan.finish();
+            self.conflict(what, format!("network {}", foreign.name));
+        }
     }
 
-    let hash = hash_of(&**spec);
-    if kept.spec_hash.0.is_empty() || kept.spec_hash == hash {
-        plan.say(true, Reason::Exists, "there");
-        return plan.finish();
-    }
-    // A network cannot be changed. Its containers are taken off, and their own plans put them on the
-    // new one, without being replaced.
-    plan.changes.push(FieldChange {
-        field: "spec".to_owned(),
-        old: Some(kept.spec_hash.to_string()),
-        new: Some(hash.to_string()),
-        closed_by: ClosedBy::Replace,
-        cause: Cause::SpecChanged,
-    });
-    plan.say(true, Reason::Exists, "there, from an earlier spec");
-    let empty = BTreeSet::new();
-    let attached: Vec<&NetworkUser> = users(kept).unwrap_or(&empty).iter().collect();
-    let mut steps: Vec<_> = attached
-        .iter()
-        .map(|user| Step {
+    /// A network cannot be changed. Its containers are taken off, and their own plans put them on the
+    /// new one, without being replaced.
+    fn replace(&mut self, spec: &Arc<NetworkSpec>, kept: &Network) {
+        let cause = Cause::SpecChanged;
+        let detach = |user: &NetworkUser| Step {
             op: Op::Disconnect {
                 target: Target::Existing { id: user.id.clone(), name: user.name.clone() },
                 network: kept.name.clone(),
                 id: kept.id.clone(),
             },
-            cause: Cause::SpecChanged,
-        })
-        .collect();
-    steps.push(remove(kept, Cause::SpecChanged));
-    steps.push(create(spec, cx, Cause::SpecChanged));
-    let foreign: Vec<_> = attached.iter().filter(|u| !u.owned).map(|u| u.name.as_str()).collect();
-    let gate = (!foreign.is_empty()).then(|| {
-        let names = foreign.join(", ");
-        plan.stalled = Some((
-            Reason::NetworkConflict,
-            format!("cannot be replaced while containers that are not ours are attached to it ({names})"),
-        ));
-        plan.wake_at = Some(cx.now.plus(POLL));
-        Gate::Conflict(names)
-    });
-    plan.act(Action::Replace, steps, Reason::Replacing, "replacing the network", gate, cx);
-    plan.finish()
-}
-
-fn removal(
-    key: &ResourceKey,
-    spec: Option<&Arc<NetworkSpec>>,
-    ours: &[&Network],
-    observed: &NetworkObserved,
-    cx: &PlanContext<'_>,
-) -> Plan {
-    let mut plan = Draft::new(key);
-    let cause = if spec.is_some() { Cause::Down } else { Cause::Orphaned };
-    let steps: Vec<_> =
-        if spec.is_some_and(|s| s.external) { Vec::new() } else { ours.iter().map(|n| remove(n, cause)).collect() };
-    plan.say(false, Reason::Removing, if steps.is_empty() { "removed" } else { "to be removed" });
-    if steps.is_empty() {
-        return plan.finish();
-    }
-    let users = || ours.iter().filter_map(|n| observed.users.get(&n.id)).flatten();
-    let gate = if !cx.dependents.is_empty() {
-        Some(Gate::Dependents(cx.dependents.to_vec()))
-    } else if users().any(|u| !u.owned) {
-        let names =
-            users().map(|u| u.name.as_str()).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
-        let message = format!("kept: containers that are not ours are attached to it ({names})");
-        plan.stalled = Some((Reason::NetworkConflict, message));
-        Some(Gate::Conflict(names))
-    } else {
-        None
-    };
-    plan.act(Action::Remove, steps, Reason::Removing, "removing", gate, cx);
-    plan.finish()
-}
-
-/// What networks and volumes have in common: few states, no image, no probes.
-pub(super) struct Draft {
-    key: ResourceKey,
-    action: Action,
-    stages: Vec<Stage>,
-    pub(super) changes: Vec<FieldChange>,
-    ready: bool,
-    reason: Reason,
-    message: String,
-    reconciling: Option<(Reason, String)>,
-    pub(super) stalled: Option<(Reason, String)>,
-    pub(super) wake_at: Option<crate::clock::Timestamp>,
-}
-
-impl Draft {
-    pub(super) fn new(key: &ResourceKey) -> Self {
-        Self {
-            key: key.clone(),
-            action: Action::None,
-            stages: Vec::new(),
-            changes: Vec::new(),
-            ready: false,
-            reason: Reason::Pending,
-            message: String::new(),
-            reconciling: None,
-            stalled: None,
-            wake_at: None,
-        }
-    }
-
-    pub(super) fn say(&mut self, ready: bool, reason: Reason, message: impl Into<String>) {
-        (self.ready, self.reason, self.message) = (ready, reason, message.into());
-    }
-
-    pub(super) fn act(
-        &mut self,
-        action: Action,
-        steps: Vec<Step>,
-        reason: Reason,
-        message: &str,
-        gate: Option<Gate>,
-        cx: &PlanContext<'_>,
-    ) {
-        self.action = action;
-        self.reconciling = Some((reason, message.to_owned()));
-        let backoff = cx.retry.next_at.filter(|at| *at > cx.now);
-        if let Some(failure) = &cx.retry.failure {
-            let again =
-                backoff.map(|at| format!("; next try in {}", human_duration(at.since(cx.now)))).unwrap_or_default();
-            let said = format!("{}{again}", failure.message);
-            if failure.terminal || cx.retry.attempts >= cx.policy.max_attempts {
-                self.stalled = Some((failure.reason, said));
-            } else {
-                self.reconciling = Some((Reason::RetryBackoff, said));
-            }
-        }
-        self.wake_at = self.wake_at.or(backoff);
-        self.stages.push(Stage { gate: gate.or(backoff.map(Gate::Backoff)), steps });
-    }
-
-    pub(super) fn finish(self) -> Plan {
-        let settled = self.stages.iter().all(|s| s.steps.is_empty());
-        let status = StatusDraft {
-            ready: self.ready,
-            reason: self.reason,
-            message: self.message,
-            reconciling: self.reconciling,
-            stalled: self.stalled,
-            dependency_failing: None,
-            settled,
-            container: None,
+            cause,
         };
-        Plan {
-            key: self.key,
-            action: self.action,
-            stages: self.stages,
-            changes: self.changes,
-            wants: Wants::default(),
-            status,
-            wake_at: self.wake_at,
+        let mut steps: Vec<_> = self.users(kept).map(detach).collect();
+        steps.push(remove(kept, cause));
+        steps.push(self.create_step(spec, cause));
+        self.draft.act(Action::Replace, steps, said(Reason::Replacing, "replacing the network"));
+        let foreign = names(self.users(kept).filter(|u| !u.owned));
+        if !foreign.is_empty() {
+            let what = format!("cannot be replaced while containers that are not ours are attached to it ({foreign})");
+            self.conflict(what, foreign);
         }
+    }
+
+    fn remove(&mut self, spec: Option<&Arc<NetworkSpec>>) {
+        let cause = if spec.is_some() { Cause::Down } else { Cause::Orphaned };
+        let external = spec.is_some_and(|s| s.external);
+        let ours: Vec<_> = self.of_stack().filter(|n| self.made_here(n) && !external).collect();
+        if ours.is_empty() {
+            return self.draft.say(false, Reason::Removing, "removed");
+        }
+        self.draft.say(false, Reason::Removing, "to be removed");
+        let steps = ours.iter().map(|n| remove(n, cause)).collect();
+        self.draft.act(Action::Remove, steps, said(Reason::Removing, "removing"));
+        let users = || ours.iter().flat_map(|n| self.users(n));
+        let (all, foreign) = (names(users()), names(users().filter(|u| !u.owned)));
+        if !self.cx.dependents.is_empty() {
+            self.draft.gate(Gate::Dependents(self.cx.dependents.to_vec()));
+        } else if !foreign.is_empty() {
+            let what = format!("kept: containers that are not ours are attached to it ({foreign})");
+            self.conflict(what, foreign);
+        } else if !all.is_empty() {
+            // Of another folder of the stack, or about to be moved by their own plans.
+            self.draft.reconciling = Some(said(Reason::Removing, format!("waits until {all} let go of it")));
+            self.draft.wake(Some(self.cx.now.plus(POLL)));
+            self.draft.gate(Gate::Conflict(all));
+        }
+    }
+
+    fn conflict(&mut self, what: String, who: String) {
+        self.draft.stalled = Some((Reason::NetworkConflict, what));
+        self.draft.wake(Some(self.cx.now.plus(POLL)));
+        self.draft.gate(Gate::Conflict(who));
+    }
+
+    fn create_step(&self, spec: &Arc<NetworkSpec>, cause: Cause) -> Step {
+        let mut labels = owner_labels(self.cx);
+        labels.insert(labels::SPEC_HASH.to_owned(), hash_of(&**spec).0);
+        Step { op: Op::CreateNetwork { spec: Arc::clone(spec), labels }, cause }
     }
 }
 
-fn create(spec: &Arc<NetworkSpec>, cx: &PlanContext<'_>, cause: Cause) -> Step {
-    let mut labels = owner_labels(cx);
-    labels.insert(labels::SPEC_HASH.to_owned(), hash_of(&**spec).0);
-    Step { op: Op::CreateNetwork { spec: Arc::clone(spec), labels }, cause }
+fn names<'a>(users: impl Iterator<Item = &'a NetworkUser>) -> String {
+    users.map(|u| u.name.as_str()).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn remove(network: &Network, cause: Cause) -> Step {

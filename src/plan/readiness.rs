@@ -10,7 +10,7 @@ use crate::resource::observed::{Container, RunState, ServiceObserved};
 use crate::resource::status::{ContainerSummary, Reason};
 use crate::resource::units::human_duration;
 
-/// A container without probes that Docker had to restart counts as up after running this long.
+/// A run of this length is no crash loop: Docker forgets its own backoff then too.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// How the container that serves is doing.
@@ -44,13 +44,13 @@ impl Verdict {
 
 /// Reads container and probes. For a container that runs, is paused, or is being restarted by Docker.
 pub fn verdict(service: &Service, container: &Container, cx: &PlanContext<'_>) -> Verdict {
-    let looping = container.restarts >= u64::from(cx.policy.max_attempts);
     match container.state {
-        RunState::Running => running(service, container, looping, cx),
+        RunState::Running => running(service, container, cx),
         RunState::Paused => Verdict::new(false, Reason::Paused, "paused outside env-manager; left alone"),
         RunState::Restarting => {
             let verdict = Verdict::new(false, Reason::CrashLoop, crash_text(container));
-            if looping { verdict.stalled() } else { verdict }
+            let ended_at = container.finished_at.unwrap_or(cx.now);
+            if is_looping(container, ended_at, cx) { verdict.stalled() } else { verdict }
         }
         RunState::Created => Verdict::new(false, Reason::Creating, "created, not started"),
         RunState::Exited => Verdict::new(false, Reason::ExitedWithError, exit_text(container)),
@@ -58,12 +58,19 @@ pub fn verdict(service: &Service, container: &Container, cx: &PlanContext<'_>) -
     }
 }
 
-fn running(service: &Service, container: &Container, looping: bool, cx: &PlanContext<'_>) -> Verdict {
+/// Docker counts restarts since creation, so only a short run makes an old count a crash loop.
+fn is_looping(container: &Container, until: Timestamp, cx: &PlanContext<'_>) -> bool {
+    let started_at = container.started_at.unwrap_or(container.created_at);
+    container.restarts >= u64::from(cx.policy.max_attempts) && until.since(started_at) < STABLE_AFTER
+}
+
+fn running(service: &Service, container: &Container, cx: &PlanContext<'_>) -> Verdict {
+    let looping = is_looping(container, cx.now, cx);
     let probes = &service.spec.probes;
     let seen = cx.probes;
     let started_at = container.started_at.unwrap_or(container.created_at);
+    let stable_at = started_at.plus(STABLE_AFTER);
     if probes.is_empty() {
-        let stable_at = started_at.plus(STABLE_AFTER);
         if container.restarts > 0 && cx.now < stable_at {
             let verdict = Verdict::new(false, Reason::CrashLoop, crash_text(container)).waking(stable_at);
             return if looping { verdict.stalled() } else { verdict };
@@ -87,12 +94,18 @@ fn running(service: &Service, container: &Container, looping: bool, cx: &PlanCon
         return verdict;
     }
     if looping {
-        return Verdict::new(false, Reason::CrashLoop, crash_text(container)).stalled();
+        return Verdict::new(false, Reason::CrashLoop, crash_text(container)).stalled().waking(stable_at);
     }
     let allowed = startup_deadline(service);
     let deadline = started_at.plus(allowed);
-    // A process that has just begun has asked nothing yet: the container may have been up for days.
-    if cx.now >= deadline && !seen.message.is_empty() {
+    // Long up, and nobody has asked it yet: env-manager has just started.
+    let asked = seen.ready.is_some() || seen.unreachable || !seen.message.is_empty();
+    if cx.now >= deadline && !asked {
+        let first_answer = probes.iter().map(|(_, p)| p.timeout + p.interval).max().unwrap_or_default();
+        let verdict = Verdict::new(false, Reason::Starting, "running; waiting for its probe's first answer");
+        return verdict.waking(cx.now.plus(first_answer));
+    }
+    if cx.now >= deadline {
         let message = format!("not ready within {}: {}", human_duration(allowed), told("no probe has answered"));
         return Verdict::new(false, Reason::StartupDeadlineExceeded, message).stalled();
     }
@@ -124,12 +137,13 @@ pub fn exit_text(container: &Container) -> String {
 
 fn crash_text(container: &Container) -> String {
     let times = match container.restarts {
-        0 | 1 => "once".to_owned(),
+        1 => "once".to_owned(),
         n => format!("{n} times"),
     };
-    match container.state {
-        RunState::Restarting => format!("{}; Docker has restarted it {times}", exit_text(container)),
-        _ => format!("it keeps ending; Docker has restarted it {times}"),
+    match (container.state, container.restarts) {
+        (RunState::Restarting, 0) => format!("{}; Docker is about to restart it", exit_text(container)),
+        (RunState::Restarting, _) => format!("{}; Docker has restarted it {times}", exit_text(container)),
+        _ => format!("it has just been started again; Docker has restarted it {times}"),
     }
 }
 

@@ -277,6 +277,8 @@ pub enum Cause {
     Surplus,
     /// A container whose namespace it shares was replaced.
     NamespaceReplaced,
+    /// A refused or superseded one that somebody started.
+    SecondCopy,
 }
 
 impl fmt::Display for Cause {
@@ -296,6 +298,7 @@ impl fmt::Display for Cause {
             Self::Dead => "half removed",
             Self::Surplus => "one too many of this name",
             Self::NamespaceReplaced => "shares the namespace of a container that was replaced",
+            Self::SecondCopy => "a second copy of it",
         })
     }
 }

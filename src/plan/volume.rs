@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::network::{Draft, owner_labels};
+use super::draft::{Draft, said};
+use super::network::owner_labels;
+use super::readiness::Verdict;
 use super::types::{Action, Cause, Gate, Mode, Op, Plan, PlanContext, Step};
 use crate::resource::ResourceKey;
-use crate::resource::observed::VolumeObserved;
+use crate::resource::observed::{Volume, VolumeObserved};
 use crate::resource::spec::VolumeSpec;
 use crate::resource::status::Reason;
 
@@ -18,41 +20,39 @@ pub fn plan(
     observed: &VolumeObserved,
     cx: &PlanContext<'_>,
 ) -> Plan {
-    let mut plan = Draft::new(key);
-    let ours = observed.volume.as_ref().filter(|v| v.stack.as_deref() == Some(&cx.policy.stack));
-    let removing = cx.mode == Mode::Removing;
-    match (spec, &observed.volume) {
-        (_, Some(volume)) if removing => {
+    let mut draft = Draft::new(key, cx, Verdict::new(false, Reason::Pending, "not there yet"));
+    let ours = |v: &Volume| v.stack.as_deref() == Some(&cx.policy.stack) && v.source == cx.policy.source;
+    match (&observed.volume, spec) {
+        (Some(volume), _) if cx.mode == Mode::Removing => {
             let external = spec.is_some_and(|s| s.external);
-            if ours.is_none() || external || !cx.policy.remove_volumes {
-                plan.say(true, Reason::Exists, "kept");
-                return plan.finish();
+            if !ours(volume) || external || !cx.policy.remove_volumes {
+                draft.say(true, Reason::Exists, "kept");
+                return draft.finish();
             }
-            plan.say(true, Reason::Removing, "to be removed");
+            draft.say(true, Reason::Removing, "to be removed");
             let steps = vec![Step { op: Op::RemoveVolume { name: volume.name.clone() }, cause: Cause::Down }];
-            let gate = (!cx.dependents.is_empty()).then(|| Gate::Dependents(cx.dependents.to_vec()));
-            plan.act(Action::Remove, steps, Reason::Removing, "removing", gate, cx);
+            draft.act(Action::Remove, steps, said(Reason::Removing, "removing"));
+            if !cx.dependents.is_empty() {
+                draft.gate(Gate::Dependents(cx.dependents.to_vec()));
+            }
         }
-        (_, None) if removing => plan.say(false, Reason::Removing, "removed"),
-        (_, Some(_)) => {
-            let whose = if ours.is_some() { "there" } else { "there; not made by this stack, and never removed by it" };
-            plan.say(true, Reason::Exists, whose);
+        (None, _) if cx.mode == Mode::Removing => draft.say(false, Reason::Removing, "removed"),
+        (Some(volume), _) => {
+            let whose = if ours(volume) { "there" } else { "there; not made by these manifests, and never removed" };
+            draft.say(true, Reason::Exists, whose);
         }
-        (Some(spec), None) if spec.external => {
-            plan.say(false, Reason::VolumeMissing, "an external volume, and it is not there");
-            plan.stalled = Some((
-                Reason::VolumeMissing,
-                format!("volume {} is external and does not exist; create it, or drop `external`", spec.name),
-            ));
-            plan.wake_at = Some(cx.now.plus(POLL));
+        (None, Some(spec)) if spec.external => {
+            draft.say(false, Reason::VolumeMissing, "an external volume, and it is not there");
+            let what = format!("volume {} is external and does not exist; create it, or drop `external`", spec.name);
+            draft.stalled = Some((Reason::VolumeMissing, what));
+            draft.wake(Some(cx.now.plus(POLL)));
         }
-        (Some(spec), None) => {
-            plan.say(false, Reason::Pending, "not there yet");
+        (None, Some(spec)) => {
             let op = Op::CreateVolume { spec: Arc::clone(spec), labels: owner_labels(cx) };
             let steps = vec![Step { op, cause: Cause::Missing }];
-            plan.act(Action::Create, steps, Reason::Creating, "creating", None, cx);
+            draft.act(Action::Create, steps, said(Reason::Creating, "creating"));
         }
-        (None, None) => plan.say(false, Reason::Removing, "not there"),
+        (None, None) => draft.say(false, Reason::ManifestInvalid, "not there, and its manifest is broken"),
     }
-    plan.finish()
+    draft.finish()
 }

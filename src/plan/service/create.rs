@@ -1,0 +1,108 @@
+//! Everything that a container is created with, and what an interrupted creation lacks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::run::Run;
+use super::steps::{existing, step};
+use crate::plan::drift::sets_label;
+use crate::plan::types::{Cause, Op, Step, Target};
+use crate::resource::container::ContainerCreate;
+use crate::resource::desired::Service;
+use crate::resource::hash::{SaltedHash, sha256_hex};
+use crate::resource::labels;
+use crate::resource::observed::Container;
+use crate::resource::spec::MountSource;
+
+impl Run<'_> {
+    pub fn create_and_start(&self, name: &str, cause: Cause, from: Option<&Container>) -> Vec<Step> {
+        let mut steps = self.create_steps(name, cause, from);
+        steps.push(step(Op::Start(Target::Created { name: name.to_owned() }), cause));
+        steps
+    }
+
+    /// Creates a container, attaches it to its further networks, uploads its files. `from`: the one
+    /// that it takes the place of.
+    pub fn create_steps(&self, name: &str, cause: Cause, from: Option<&Container>) -> Vec<Step> {
+        let mut endpoints = self.endpoints().into_iter();
+        let target = || Target::Created { name: name.to_owned() };
+        let create = ContainerCreate {
+            name: name.to_owned(),
+            service: Arc::clone(self.service),
+            labels: self.labels(),
+            network: endpoints.next(),
+            inherited: from.map(|c| inherited_volumes(self.service, c)).unwrap_or_default(),
+            namespaces: self.observed.namespaces.clone(),
+            file_binds: self.file_binds(),
+        };
+        let mut steps = vec![step(Op::CreateContainer(Box::new(create)), cause)];
+        steps.extend(endpoints.map(|endpoint| step(Op::Connect { target: target(), endpoint }, cause)));
+        steps.extend(self.upload(target(), cause));
+        steps
+    }
+
+    /// What inspect and the marker show missing.
+    pub fn complete_steps(&self, container: &Container) -> Vec<Step> {
+        let mut steps = self.attachment_steps(container, Cause::Resumed);
+        if container.files_marker.is_none() {
+            steps.extend(self.upload(existing(container), Cause::Resumed));
+        }
+        steps
+    }
+
+    fn upload(&self, target: Target, cause: Cause) -> Option<Step> {
+        if self.service.spec.container.security.read_only_root_filesystem {
+            return None; // It refuses uploads: its files are bound.
+        }
+        let marker = SaltedHash::of_files(self.service, &self.cx.policy.salt)?;
+        Some(step(Op::Upload { target, service: Arc::clone(self.service), marker }, cause))
+    }
+
+    fn file_binds(&self) -> BTreeMap<String, String> {
+        let container = &self.service.spec.container;
+        if !container.security.read_only_root_filesystem {
+            return BTreeMap::new();
+        }
+        let path = |target: &str| format!("{}/{}", self.cx.policy.files_dir, file_bind(self.service, target));
+        container.files.iter().map(|f| (f.target.clone(), path(&f.target))).collect()
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        let (policy, service) = (self.cx.policy, self.service);
+        let container = &service.spec.container;
+        let secret_env: Vec<_> = container.secret_env.keys().map(String::as_str).collect();
+        let secrets = SaltedHash::of_secrets(service, &policy.salt).map(|h| h.to_string());
+        [
+            (labels::STACK, Some(policy.stack.clone())),
+            (labels::SOURCE, Some(policy.source.0.clone())),
+            (labels::SERVICE, Some(service.name.to_string())),
+            (labels::SPEC_HASH, Some(service.hash.0.clone())),
+            (labels::SECRETS_HASH, secrets),
+            (labels::SECRET_ENV, (!secret_env.is_empty()).then(|| secret_env.join(","))),
+            (labels::RESTART_POLICY, Some(container.restart.to_string())),
+            (labels::REVISION, Some(policy.revision.to_string())),
+            (labels::RESTARTED_AT, container.restarted_at.clone()),
+            (labels::SETS, Some(sets_label(container)).filter(|s| !s.is_empty())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|v| (name.to_owned(), v)))
+        .collect()
+    }
+}
+
+/// Where a file is bound from when the root is read-only: below the files folder, by contents.
+pub fn file_bind(service: &Service, target: &str) -> String {
+    let content = sha256_hex(service.file_content(target));
+    format!("{}/{}/{}", service.name, &content[..16], target.trim_start_matches('/').replace('/', "_"))
+}
+
+/// Anonymous volumes hold data too: the new container mounts the old one's at the same targets,
+/// unless the spec mounts something there (rules 4).
+fn inherited_volumes(service: &Service, from: &Container) -> BTreeMap<String, String> {
+    let taken = |target: &str| {
+        service.spec.container.mounts.iter().any(|m| {
+            m.target.trim_end_matches('/') == target.trim_end_matches('/') && m.source != MountSource::Anonymous
+        })
+    };
+    from.anonymous.iter().filter(|(target, _)| !taken(target)).map(|(t, n)| (t.clone(), n.clone())).collect()
+}

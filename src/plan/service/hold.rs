@@ -1,0 +1,127 @@
+//! What should not run, and what is to be left as it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cast::{Cast, sorted};
+use super::steps::{discard, hush, own_policy, rename, start, take_up};
+use super::{REMOVAL_POLL, say_container};
+use crate::plan::draft::{Draft, said};
+use crate::plan::readiness::{Verdict, summary};
+use crate::plan::types::{Action, Cause, Gate, PlanContext};
+use crate::resource::desired::Service;
+use crate::resource::observed::{RunState, ServiceObserved};
+use crate::resource::status::Reason;
+
+/// For what no manifest describes any more, and so nobody knows the grace of.
+const ORPHAN_GRACE: Duration = Duration::from_secs(30);
+
+/// P19.
+pub(super) fn suspended<'a>(
+    mut draft: Draft<'a>,
+    service: &Service,
+    observed: &ServiceObserved,
+    cx: &PlanContext<'_>,
+) -> Draft<'a> {
+    draft.hold();
+    match observed.named(&service.spec.container.name) {
+        Some(current) => say_container(&mut draft, service, current, observed, cx),
+        None => draft.say(false, Reason::Suspended, "nothing runs"),
+    }
+    let message = format!("suspended; left as it is ({})", draft.verdict.message);
+    draft.verdict = Verdict::new(draft.verdict.ready, Reason::Suspended, message);
+    draft
+}
+
+/// `state: Stopped`: what is there is kept, stopped, and does not start with the engine.
+pub(super) fn stop<'a>(mut draft: Draft<'a>, service: &Service, observed: &ServiceObserved) -> Draft<'a> {
+    let name = &service.spec.container.name;
+    let steps: Vec<_> = sorted(&observed.owned)
+        .into_iter()
+        .filter(|c| !matches!(c.state, RunState::Removing | RunState::Dead))
+        .flat_map(|c| hush(c, service.spec.stop_grace, Cause::StateStopped))
+        .collect();
+    draft.container = observed.named(name).map(|c| summary(c, observed));
+    draft.say(false, Reason::StoppedAsDesired, "stopped, as its manifest says");
+    if !steps.is_empty() {
+        draft.act(Action::Stop, steps, said(Reason::Stopping, "stopping"));
+    }
+    draft
+}
+
+pub(super) fn remove<'a>(
+    mut draft: Draft<'a>,
+    service: Option<&Arc<Service>>,
+    observed: &ServiceObserved,
+    cx: &PlanContext<'_>,
+) -> Draft<'a> {
+    let cause = if service.is_some() { Cause::Down } else { Cause::Orphaned };
+    let grace = service.map_or(ORPHAN_GRACE, |s| s.spec.stop_grace);
+    if observed.owned.is_empty() {
+        draft.say(false, Reason::Removing, "removed");
+        return draft;
+    }
+    draft.say(false, Reason::Removing, "to be removed");
+    draft.container = observed.owned.iter().find(|c| c.is_running()).map(|c| summary(c, observed));
+    let steps: Vec<_> = sorted(&observed.owned).into_iter().flat_map(|c| discard(c, grace, cause)).collect();
+    if observed.owned.iter().any(|c| c.state == RunState::Removing) {
+        draft.wait(said(Reason::Removing, "the engine is removing it"), cx.now.plus(REMOVAL_POLL));
+    }
+    if steps.is_empty() {
+        return draft;
+    }
+    draft.act(Action::Remove, steps, said(Reason::Removing, "removing"));
+    if !cx.dependents.is_empty() {
+        let names = cx.dependents.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        draft.reconciling = Some((Reason::Removing, format!("waits until nothing is left of {names}")));
+        draft.gate(Gate::Dependents(cx.dependents.to_vec()));
+    }
+    draft
+}
+
+/// Says of a plan for the last good spec that its manifest is broken.
+pub(super) fn broken(mut draft: Draft<'_>) -> Draft<'_> {
+    draft.unsettle();
+    let (_, how) = draft.stalled.take().unwrap_or((draft.verdict.reason, draft.verdict.message.clone()));
+    draft.stalled = Some((Reason::ManifestInvalid, format!("manifest not applied; the last good one goes on: {how}")));
+    draft.verdict.reason = Reason::ManifestInvalid;
+    draft
+}
+
+/// Its manifest is broken and the last good spec is not known, as after a restart of the daemon:
+/// what runs goes on running, and is started again where it ended (rules 2). Nothing is created.
+pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved) -> Draft<'a> {
+    let (name, cast) = Cast::unnamed(&observed.owned);
+    draft.unsettle();
+    let cause = Cause::NotRunning;
+    let mut running = false;
+    let mut steps = Vec::new();
+    if let Some(current) = cast.current {
+        draft.container = Some(summary(current, observed));
+        running = current.state == RunState::Running;
+        let one_shot = own_policy(current).is_one_shot();
+        match current.state {
+            RunState::Exited if !one_shot => steps = take_up(current, cause),
+            // The old one was stopped for it, so it was complete.
+            RunState::Created if cast.old.is_some() => steps.push(start(current, cause)),
+            _ => {}
+        }
+    } else if let Some(old) = cast.old {
+        // Died in mid-replace. The new one cannot be judged without its spec; the old one has served.
+        draft.container = Some(summary(old, observed));
+        if !old.is_running() && !own_policy(old).is_one_shot() {
+            steps = take_up(old, cause);
+        }
+        if old.state != RunState::Restarting {
+            steps.push(rename(old, &name, Cause::Resumed));
+        }
+    }
+    let how = if running { "running as last applied" } else { "nothing runs" };
+    draft.say(running, Reason::ManifestInvalid, how);
+    if !steps.is_empty() {
+        draft.act(Action::Start, steps, said(Reason::Starting, "starting what ran before its manifest broke"));
+    }
+    let (_, how) = draft.stalled.take().unwrap_or((Reason::ManifestInvalid, how.to_owned()));
+    draft.stalled = Some((Reason::ManifestInvalid, format!("manifest not applied; {how}")));
+    draft
+}

@@ -1,0 +1,96 @@
+//! Services: create, start, replace, stop, remove.
+//!
+//! A replace goes through names that tell a fresh process how far it has come (P9, P11;
+//! `docs/replace.md`):
+//!
+//! | on the engine | what it means, and what comes next |
+//! |---|---|
+//! | `kafka` | nothing is under way |
+//! | `kafka`, `kafka.next` | the new one is made: complete it, stop the old one, swap names |
+//! | `kafka.old`, `kafka.next` | the old one is stopped: the new one takes the name and starts |
+//! | `kafka.old`, `kafka` | the new one has started: once it is Ready, remove the old one |
+//! | `kafka.old` | the new one was lost: create it again; while that has to wait, the old one serves |
+//!
+//! | file | what |
+//! |---|---|
+//! | [`cast`] | which container plays which part |
+//! | [`run`] | what should run: one decision per state |
+//! | [`replace`] | from one container to the next |
+//! | [`hold`] | what should not run, or be left as it is |
+//! | [`gates`] | what must hold before something is created or started |
+//! | [`create`] | everything that a container is created with |
+//! | [`attach`] | networks and namespaces |
+//! | [`steps`] | the few sequences that all of these share |
+
+mod attach;
+mod cast;
+mod create;
+mod gates;
+mod hold;
+mod replace;
+mod run;
+mod steps;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use attach::{namespace_hosts, pick_network};
+pub use create::file_bind;
+
+use self::run::Run;
+use super::draft::Draft;
+use super::readiness::{Verdict, summary, verdict};
+use super::types::{Mode, Plan, PlanContext};
+use crate::resource::ResourceKey;
+use crate::resource::desired::Service;
+use crate::resource::observed::{Container, RunState, ServiceObserved};
+use crate::resource::spec::DesiredState;
+use crate::resource::status::Reason;
+
+/// A removal that is under way is looked at again after this; the event of its end comes first.
+const REMOVAL_POLL: Duration = Duration::from_secs(1);
+/// A conflict that may have gone is looked at again after this.
+const CONFLICT_POLL: Duration = Duration::from_secs(30);
+
+pub fn plan(
+    key: &ResourceKey,
+    generation: u64,
+    service: Option<&Arc<Service>>,
+    observed: &ServiceObserved,
+    cx: &PlanContext<'_>,
+) -> Plan {
+    let draft = Draft::new(key, cx, Verdict::new(false, Reason::Pending, "nothing runs yet"));
+    let run = |service, compare| Run::new(service, generation, observed, cx, compare);
+    let draft = match (cx.mode, service) {
+        (Mode::Removing, service) => hold::remove(draft, service, observed, cx),
+        (Mode::Suspended, Some(service)) => hold::suspended(draft, service, observed, cx),
+        (Mode::Frozen, None) => hold::frozen(draft, observed),
+        // Not asked for and not to be removed: nothing is known of it, so nothing is done.
+        (Mode::Normal | Mode::Suspended, None) => draft,
+        (Mode::Normal, Some(service)) => match service.spec.state {
+            DesiredState::Running => run(service, true).decide(draft),
+            DesiredState::Stopped => hold::stop(draft, service, observed),
+        },
+        // P5: the last good spec goes on, but nothing that exists is compared with it.
+        (Mode::Frozen, Some(service)) => hold::broken(match service.spec.state {
+            DesiredState::Running => run(service, false).decide(draft),
+            DesiredState::Stopped => hold::stop(draft, service, observed),
+        }),
+    };
+    draft.finish()
+}
+
+/// The container that serves: what is said of it, and that it is to be probed.
+fn say_container(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    container: &Container,
+    observed: &ServiceObserved,
+    cx: &PlanContext<'_>,
+) {
+    draft.container = Some(summary(container, observed));
+    if container.state == RunState::Running && !service.spec.probes.is_empty() {
+        draft.probe(container.id.clone());
+    }
+    draft.verdict = verdict(service, container, cx);
+}

@@ -1,0 +1,92 @@
+//! From one container to the next, so that every state between two calls can be gone on from.
+
+use super::CONFLICT_POLL;
+use super::run::Run;
+use super::steps::{discard, existing, hush, own_policy, rename, step, take_up};
+use crate::plan::draft::{Draft, said};
+use crate::plan::types::{Action, Cause, ClosedBy, Gate, Op, Target};
+use crate::resource::labels::{NEXT, OLD};
+use crate::resource::observed::{Container, Foreign, RunState};
+use crate::resource::status::Reason;
+
+impl<'a> Run<'a> {
+    pub fn replace(&self, d: &mut Draft<'_>, current: &'a Container) {
+        if self.wait_for_names(d) {
+            return;
+        }
+        let (name, grace) = (self.name(), self.grace());
+        let (next_name, old_name) = (format!("{name}{NEXT}"), format!("{name}{OLD}"));
+        let cause = d.changes.iter().find(|c| c.closed_by == ClosedBy::Replace).map_or(Cause::SpecChanged, |c| c.cause);
+        let serving = d.verdict.ready || self.has_ended_as_one_shot(current);
+        if let Some(old) = self.cast.old.filter(|_| serving) {
+            // The last replacement is done but for this.
+            let steps = discard(old, grace, Cause::Superseded);
+            return d.act(Action::Replace, steps, said(Reason::Replacing, "removing the old container"));
+        }
+
+        // 1. The new one, complete.
+        let usable = self.cast.next.filter(|n| n.state == RunState::Created && self.fits(n));
+        let (mut steps, target) = if let Some(next) = usable {
+            (self.complete_steps(next), existing(next))
+        } else {
+            let stale = self.cast.next.iter().flat_map(|n| discard(n, grace, Cause::SpecChanged));
+            let steps = stale.chain(self.create_steps(&next_name, cause, Some(current))).collect();
+            (steps, Target::Created { name: next_name.clone() })
+        };
+        // 2. The current one stops and makes way. One that never served, or that an older one still
+        // stands behind, is not worth keeping.
+        let never_started = current.state == RunState::Created && current.started_at.is_none();
+        let kept = if self.cast.old.is_some() || never_started {
+            steps.extend(discard(current, grace, cause));
+            self.cast.old
+        } else {
+            steps.extend(hush(current, grace, cause));
+            steps.push(rename(current, &old_name, cause));
+            Some(current)
+        };
+        // 3. The new one takes the name and starts.
+        steps.push(step(Op::Rename { target: target.clone(), to: name.to_owned() }, cause));
+        steps.push(step(Op::Start(target), cause));
+        let what = format!("replacing the container (generation {})", self.generation);
+        d.act(Action::Replace, steps, said(Reason::Replacing, what));
+
+        let in_the_way = |f: &&Foreign| f.name == next_name || f.name == old_name;
+        if let Some(foreign) = self.observed.foreign.iter().find(in_the_way) {
+            let what = format!("a container named {} that is not ours is in the way of the replacement", foreign.name);
+            d.stalled = Some((Reason::NameConflict, what));
+            d.wake(Some(self.cx.now.plus(CONFLICT_POLL)));
+            d.gate(Gate::Conflict(format!("container {}", foreign.name)));
+        } else if usable.is_some() {
+            // What has begun is carried on whatever the dependencies say now.
+            self.gate_ports(d);
+        } else {
+            self.gate_creation(d);
+        }
+        // 4. Once it is Ready, nothing is left of the old one.
+        self.then_remove(d, kept);
+        if self.cast.next.is_some() {
+            keep_serving(d, current);
+        }
+    }
+
+    fn has_ended_as_one_shot(&self, current: &Container) -> bool {
+        current.state == RunState::Exited && self.service.spec.container.restart.is_one_shot()
+    }
+
+    pub fn then_remove(&self, d: &mut Draft<'_>, old: Option<&Container>) {
+        if let Some(old) = old {
+            let target = Target::Existing { id: old.id.clone(), name: format!("{}{OLD}", self.name()) };
+            let steps = vec![step(Op::RemoveContainer(target), Cause::Superseded)];
+            d.then(Gate::Ready(self.name().to_owned()), steps);
+        }
+    }
+}
+
+/// The one that was stopped for a replacement serves on while a newer replacement has to wait (P9).
+pub(super) fn keep_serving(d: &mut Draft<'_>, stopped: &Container) {
+    let waits = matches!(d.first_gate(), Some(Gate::Image(_) | Gate::Deps(_)));
+    let ours_to_start = stopped.state == RunState::Exited && !own_policy(stopped).is_one_shot();
+    if waits && ours_to_start {
+        d.first(take_up(stopped, Cause::Resumed));
+    }
+}

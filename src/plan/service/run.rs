@@ -1,0 +1,319 @@
+//! What should run: one decision per state of the containers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cast::Cast;
+use super::replace::keep_serving;
+use super::steps::{discard, existing, hush, own_policy, rename_from_any_state, set_policy, start, step};
+use super::{CONFLICT_POLL, REMOVAL_POLL, say_container};
+use crate::plan::draft::{Draft, said};
+use crate::plan::drift::drift;
+use crate::plan::readiness::{exit_text, summary};
+use crate::plan::types::{Action, Cause, ClosedBy, FieldChange, Gate, Op, PlanContext, Step};
+use crate::resource::desired::Service;
+use crate::resource::observed::{Container, Foreign, RunState, ServiceObserved};
+use crate::resource::spec::RestartPolicy;
+use crate::resource::status::Reason;
+
+/// Everything that decisions are made from.
+pub(super) struct Run<'a> {
+    pub service: &'a Arc<Service>,
+    pub generation: u64,
+    pub observed: &'a ServiceObserved,
+    pub cx: &'a PlanContext<'a>,
+    pub cast: Cast<'a>,
+    /// Off while the manifest is broken: what exists is as it should be.
+    compare: bool,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(
+        service: &'a Arc<Service>,
+        generation: u64,
+        observed: &'a ServiceObserved,
+        cx: &'a PlanContext<'a>,
+        compare: bool,
+    ) -> Self {
+        let cast = Cast::new(&service.spec.container.name, &observed.owned);
+        Self { service, generation, observed, cx, cast, compare }
+    }
+
+    pub fn name(&self) -> &'a str {
+        &self.service.spec.container.name
+    }
+
+    pub fn grace(&self) -> Duration {
+        self.service.spec.stop_grace
+    }
+
+    pub fn decide(&self, mut draft: Draft<'a>) -> Draft<'a> {
+        let d = &mut draft;
+        let Cast { current, dead, strays, .. } = &self.cast;
+        if let Some(foreign) = self.observed.foreign.iter().find(|f| f.name == self.name()) {
+            self.conflict(d, foreign);
+        } else if !dead.is_empty() {
+            let steps = dead.iter().flat_map(|c| discard(c, self.grace(), Cause::Dead)).collect();
+            d.say(false, Reason::Removing, "half removed by the engine");
+            d.act(Action::Replace, steps, said(Reason::Removing, "removing what the engine left"));
+        } else if let Some(current) = current {
+            self.with_current(d, current);
+        } else if let Some(stray) = strays.first() {
+            self.rename_back(d, stray);
+        } else {
+            self.without_current(d);
+        }
+        draft
+    }
+
+    /// P17.
+    fn conflict(&self, d: &mut Draft<'_>, foreign: &Foreign) {
+        let whose = match &foreign.owner {
+            Some(owner) if owner.stack == self.cx.policy.stack => format!("of the folder {}", owner.source),
+            Some(owner) => format!("of stack {}", owner.stack),
+            None => "not made by env-manager".to_owned(),
+        };
+        let message = format!(
+            "a container named {} is there already ({}, image {}, {whose}); it is left alone",
+            foreign.name, foreign.id, foreign.image
+        );
+        d.say(false, Reason::NameConflict, message.clone());
+        let steps = self.create_and_start(self.name(), Cause::Missing, None);
+        d.act(Action::Create, steps, said(Reason::Pending, "waits for its name"));
+        d.stalled = Some((Reason::NameConflict, message));
+        d.wake(Some(self.cx.now.plus(CONFLICT_POLL)));
+        d.gate(Gate::Conflict(format!("container {}", foreign.name)));
+    }
+
+    /// Waits for names that a removal under way still holds.
+    pub fn wait_for_names(&self, d: &mut Draft<'_>) -> bool {
+        let leaving = !self.cast.leaving.is_empty();
+        if leaving {
+            let what = said(Reason::Removing, "the engine is removing a container of it");
+            d.wait(what, self.cx.now.plus(REMOVAL_POLL));
+        }
+        leaving
+    }
+
+    /// One of ours under another name is the current one: renamed behind our back, or by an edit of
+    /// `containerName`.
+    fn rename_back(&self, d: &mut Draft<'_>, stray: &Container) {
+        let name = self.name();
+        let cause = self.cause(stray);
+        d.changes.push(FieldChange {
+            field: "containerName".to_owned(),
+            old: Some(stray.name.clone()),
+            new: Some(name.to_owned()),
+            closed_by: ClosedBy::InPlace,
+            cause,
+        });
+        say_container(d, self.service, stray, self.observed, self.cx);
+        if !self.wait_for_names(d) {
+            d.mend(rename_from_any_state(stray, name, self.grace(), cause));
+        }
+    }
+
+    /// Nothing bears the name.
+    fn without_current(&self, d: &mut Draft<'_>) {
+        let Cast { next, old, .. } = self.cast;
+        let (name, grace) = (self.name(), self.grace());
+        if let Some(old) = old {
+            // What is said until there is something better to say.
+            d.container = Some(summary(old, self.observed));
+        }
+        if self.wait_for_names(d) {
+            return;
+        }
+        let carrying_on = said(Reason::Replacing, "carrying on a replacement that was begun");
+        match (next, old) {
+            // It serves, or would do: the one to go on from.
+            (_, Some(old)) if old.is_running() || (self.fits(old) && !next.is_some_and(|n| self.fits(n))) => {
+                d.say(false, Reason::Replacing, "the old container is taken back");
+                d.act(Action::Replace, rename_from_any_state(old, name, grace, Cause::Resumed), carrying_on);
+            }
+            (Some(next), _) if self.fits(next) => {
+                d.say(false, Reason::Replacing, "the new container takes over");
+                let created = next.state == RunState::Created;
+                let mut steps = if created { self.complete_steps(next) } else { Vec::new() };
+                steps.extend(rename_from_any_state(next, name, grace, Cause::Resumed));
+                if created {
+                    steps.push(start(next, Cause::Resumed));
+                }
+                d.act(Action::Replace, steps, carrying_on);
+                // The rest of what was begun: whatever the dependencies say now.
+                self.gate_ports(d);
+                self.then_remove(d, old);
+            }
+            _ => {
+                d.say(false, Reason::Pending, "nothing runs yet");
+                let mut steps = next.map(|n| discard(n, grace, Cause::SpecChanged)).unwrap_or_default();
+                steps.extend(self.create_and_start(name, Cause::Missing, old.or(next)));
+                d.act(Action::Create, steps, said(Reason::Creating, "creating the container"));
+                self.gate_creation(d);
+                self.then_remove(d, old);
+                if let Some(old) = old {
+                    keep_serving(d, old);
+                }
+            }
+        }
+    }
+
+    fn with_current(&self, d: &mut Draft<'_>, current: &'a Container) {
+        say_container(d, self.service, current, self.observed, self.cx);
+        self.say_strays(d);
+        // Two that run would write to the same volumes.
+        let second: Vec<_> = self.cast.failed.iter().copied().chain(self.cast.old).collect();
+        let steps: Vec<_> = second.iter().flat_map(|c| hush(c, self.grace(), Cause::SecondCopy)).collect();
+        if !steps.is_empty() {
+            return d.mend(steps);
+        }
+        d.changes = self.differences(current);
+        if d.changes.iter().any(|c| c.closed_by == ClosedBy::Replace) {
+            return self.replace(d, current);
+        }
+        match current.state {
+            RunState::Running | RunState::Paused | RunState::Restarting => self.up(d, current),
+            RunState::Created => self.start_created(d, current),
+            RunState::Exited => self.exited(d, current),
+            // They play no part.
+            RunState::Dead | RunState::Removing => {}
+        }
+    }
+
+    /// It runs as the spec asks, but for what can be mended in place.
+    fn up(&self, d: &mut Draft<'_>, current: &Container) {
+        if let Some(next) = self.cast.next {
+            // The spec went back to what runs.
+            let steps = discard(next, self.grace(), Cause::SpecChanged);
+            return d.act(Action::Update, steps, said(Reason::Removing, "removing a replacement no longer wanted"));
+        }
+        let mut steps: Vec<_> = self.policy_step(d, current).into_iter().collect();
+        if current.state == RunState::Running {
+            let cause = self.cause(current);
+            let attach = self.attachment_steps(current, cause);
+            d.changes.extend(self.attachment_changes(current, cause));
+            steps.extend(attach);
+        }
+        if !steps.is_empty() {
+            d.mend(steps);
+        } else if d.verdict.dead {
+            self.restart(d, current);
+        } else if d.verdict.ready {
+            self.remove_leftovers(d);
+        } else if let Some(old) = self.cast.old {
+            d.name(Action::Replace);
+            d.reconciling = Some((Reason::Replacing, d.verdict.message.clone()));
+            self.then_remove(d, Some(old));
+        }
+    }
+
+    /// Created and never started, in full or in part.
+    fn start_created(&self, d: &mut Draft<'_>, current: &Container) {
+        let mut steps = self.complete_steps(current);
+        steps.extend(self.policy_step(d, current));
+        steps.push(start(current, Cause::Resumed));
+        let what = match current.error.as_deref().filter(|e| !e.is_empty()) {
+            Some(error) => format!("starting again: {error}"),
+            None => "starting".to_owned(),
+        };
+        d.act(Action::Start, steps, said(Reason::Starting, what));
+        self.gate_start(d);
+        self.then_remove(d, self.cast.old);
+    }
+
+    fn exited(&self, d: &mut Draft<'_>, current: &Container) {
+        if self.has_completed(current) {
+            return self.ended(d, current);
+        }
+        let mut steps = self.complete_steps(current);
+        steps.extend(self.policy_step(d, current));
+        steps.push(start(current, Cause::NotRunning));
+        d.say(false, Reason::Starting, exit_text(current));
+        d.act(Action::Start, steps, said(Reason::Starting, format!("starting again: {}", exit_text(current))));
+        self.gate_start(d);
+        self.then_remove(d, self.cast.old);
+    }
+
+    /// A one-shot that ran to its end, one way or the other. Where a start failed, `State.Error` is set
+    /// and the code says nothing; one that was stopped for a replacement which then was not made did
+    /// not end by itself.
+    fn has_completed(&self, current: &Container) -> bool {
+        let start_failed = current.error.as_deref().is_some_and(|e| !e.is_empty());
+        let stopped_by_us = current.exit_code != Some(0)
+            && (self.cast.next.is_some()
+                || (current.config.restart == RestartPolicy::No && own_policy(current) != RestartPolicy::No));
+        self.service.spec.container.restart.is_one_shot() && !start_failed && !stopped_by_us
+    }
+
+    fn ended(&self, d: &mut Draft<'_>, current: &Container) {
+        let done = current.exit_code == Some(0);
+        if done {
+            d.say(true, Reason::Completed, "completed with exit code 0");
+        } else {
+            d.say(false, Reason::ExitedWithError, exit_text(current));
+            d.verdict.stalled = true;
+        }
+        let mut steps: Vec<_> = self.policy_step(d, current).into_iter().collect();
+        steps.extend(self.cast.next.iter().flat_map(|n| discard(n, self.grace(), Cause::SpecChanged)));
+        if !steps.is_empty() {
+            d.mend(steps);
+        } else if done {
+            self.remove_leftovers(d);
+        }
+    }
+
+    /// The replacement is up: nothing else of the service is needed.
+    fn remove_leftovers(&self, d: &mut Draft<'_>) {
+        let leftovers = self.cast.old.into_iter().chain(self.cast.spare.iter().copied());
+        let steps: Vec<_> = leftovers.flat_map(|c| discard(c, self.grace(), Cause::Superseded)).collect();
+        if !steps.is_empty() {
+            d.act(Action::Replace, steps, said(Reason::Replacing, "removing the old container"));
+        }
+    }
+
+    fn restart(&self, d: &mut Draft<'_>, current: &Container) {
+        let stop = Op::Stop { target: existing(current), grace: self.grace() };
+        let steps = vec![step(stop, Cause::LivenessFailed), start(current, Cause::LivenessFailed)];
+        let what = format!("restarting: {}", d.verdict.message);
+        d.act(Action::Restart, steps, said(Reason::Restarting, what));
+    }
+
+    fn policy_step(&self, d: &Draft<'_>, current: &Container) -> Option<Step> {
+        let change = d.changes.iter().find(|c| c.field == "restart");
+        let cause = change.map_or(Cause::NotRunning, |c| c.cause);
+        set_policy(current, self.service.spec.container.restart, cause)
+    }
+
+    /// A misnamed container beside the one that bears the name is left alone (docker-facts).
+    fn say_strays(&self, d: &mut Draft<'_>) {
+        let names: Vec<_> = self.cast.strays.iter().map(|c| c.name.as_str()).collect();
+        if !names.is_empty() {
+            let message = &d.verdict.message;
+            d.verdict.message =
+                format!("{message}; also labelled as this service, and left alone: {}", names.join(", "));
+        }
+    }
+
+    /// What differs from the spec. An upload that was not made yet is no difference: it is made before
+    /// the start.
+    pub fn differences(&self, container: &Container) -> Vec<FieldChange> {
+        if !self.compare {
+            return Vec::new();
+        }
+        let mut changes = drift(self.service, container, self.observed);
+        if container.state == RunState::Created && container.files_marker.is_none() {
+            changes.retain(|c| c.field != "files");
+        }
+        changes
+    }
+
+    /// Whether a container can become what the spec asks for without being replaced.
+    pub fn fits(&self, container: &Container) -> bool {
+        self.differences(container).iter().all(|c| c.closed_by == ClosedBy::InPlace)
+    }
+
+    /// If the hash says that it was created from this very spec, somebody else made the difference.
+    fn cause(&self, container: &Container) -> Cause {
+        if container.owner.spec_hash == self.service.hash { Cause::ChangedOutside } else { Cause::SpecChanged }
+    }
+}
