@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`types`] | [`Plan`], [`Stage`], [`Op`], [`Gate`], [`Cause`] |
 //! | [`text`] | the one text form of a plan: output, log, oracle of tests |
+//! | `draft` | a plan in the making, and the one rule for what failures do to it |
 //! | [`drift`] | field by field: what a spec asks for against what a container is |
 //! | [`service`] | services: create, start, replace, stop, remove |
 //! | [`readiness`] | what a service's container, probes and dependencies say about it |
@@ -23,6 +24,9 @@ pub mod service;
 pub mod text;
 pub mod types;
 pub mod volume;
+
+#[cfg(test)]
+mod tests;
 
 pub use types::{
     Action, Cause, Dep, DepFacts, FieldChange, Gate, ImageWant, Mode, Op, Plan, PlanContext, Policy, Retry, Stage,

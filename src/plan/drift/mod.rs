@@ -63,7 +63,8 @@ pub fn sets_label(spec: &ContainerSpec) -> String {
         ("stop.signal", spec.stop_signal.is_some()),
     ]
     .into_iter()
-    .filter_map(|(name, set)| set.then(|| name.to_owned()))
+    .filter(|(_, set)| *set)
+    .map(|(name, _)| name.to_owned())
     .chain(spec.ulimits.keys().map(|name| format!("ulimits.{name}")))
     // Not to be read from a container at all, so that its value stands here too.
     .chain(spec.platform.iter().map(|platform| format!("platform={platform}")))

@@ -17,9 +17,9 @@ pub(super) fn compare_mounts(d: &mut Diff<'_>, service: &Service, container: &Co
         BTreeSet::new()
     };
     // One that was handed on is mounted by the name that the engine once made up for it.
-    let handed_on = |m: &Mount| match container.anonymous.contains_key(&m.target) {
-        true => Mount { source: MountSource::Anonymous, ..m.clone() },
-        false => m.clone(),
+    let handed_on = |m: &Mount| {
+        let anonymous = container.anonymous.contains_key(&m.target);
+        Mount { source: if anonymous { MountSource::Anonymous } else { m.source.clone() }, ..m.clone() }
     };
     let was: Vec<Mount> = container.config.mounts.iter().map(handed_on).collect();
     let (old, new) = (by_target(&was), by_target(mounts));

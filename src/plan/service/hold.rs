@@ -10,7 +10,7 @@ use crate::plan::draft::{Draft, said};
 use crate::plan::readiness::{Verdict, summary};
 use crate::plan::types::{Action, Cause, Gate, PlanContext};
 use crate::resource::desired::Service;
-use crate::resource::observed::{RunState, ServiceObserved};
+use crate::resource::observed::{Container, RunState, ServiceObserved};
 use crate::resource::status::Reason;
 
 /// For what no manifest describes any more, and so nobody knows the grace of.
@@ -94,6 +94,7 @@ pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved) ->
     let (name, cast) = Cast::unnamed(&observed.owned);
     draft.unsettle();
     let cause = Cause::NotRunning;
+    let something_runs = observed.owned.iter().any(Container::is_running);
     let mut running = false;
     let mut steps = Vec::new();
     if let Some(current) = cast.current {
@@ -101,15 +102,15 @@ pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved) ->
         running = current.state == RunState::Running;
         let one_shot = own_policy(current).is_one_shot();
         match current.state {
-            RunState::Exited if !one_shot => steps = take_up(current, cause),
+            RunState::Exited if !one_shot && !something_runs => steps = take_up(current, cause),
             // The old one was stopped for it, so it was complete.
-            RunState::Created if cast.old.is_some() => steps.push(start(current, cause)),
+            RunState::Created if cast.old.is_some() && !something_runs => steps.push(start(current, cause)),
             _ => {}
         }
     } else if let Some(old) = cast.old {
         // Died in mid-replace. The new one cannot be judged without its spec; the old one has served.
         draft.container = Some(summary(old, observed));
-        if !old.is_running() && !own_policy(old).is_one_shot() {
+        if !something_runs && !own_policy(old).is_one_shot() {
             steps = take_up(old, cause);
         }
         if old.state != RunState::Restarting {

@@ -49,13 +49,24 @@ impl<'a> Run<'a> {
 
     pub fn decide(&self, mut draft: Draft<'a>) -> Draft<'a> {
         let d = &mut draft;
-        let Cast { current, dead, strays, .. } = &self.cast;
+        let Cast { current, dead, strays, leaving, .. } = &self.cast;
+        if !leaving.is_empty() {
+            d.unsettle();
+            d.wake(Some(self.cx.now.plus(REMOVAL_POLL)));
+        }
         if let Some(foreign) = self.observed.foreign.iter().find(|f| f.name == self.name()) {
             self.conflict(d, foreign);
         } else if !dead.is_empty() {
             let steps = dead.iter().flat_map(|c| discard(c, self.grace(), Cause::Dead)).collect();
             d.say(false, Reason::Removing, "half removed by the engine");
             d.act(Action::Replace, steps, said(Reason::Removing, "removing what the engine left"));
+        } else if let steps = self.hush_second_copies()
+            && !steps.is_empty()
+        {
+            if let Some(current) = current {
+                say_container(d, self.service, current, self.observed, self.cx);
+            }
+            d.mend(steps);
         } else if let Some(current) = current {
             self.with_current(d, current);
         } else if let Some(stray) = strays.first() {
@@ -64,6 +75,14 @@ impl<'a> Run<'a> {
             self.without_current(d);
         }
         draft
+    }
+
+    /// Two that run would write to the same volumes.
+    fn hush_second_copies(&self) -> Vec<Step> {
+        let Cast { current, next, old, failed, spare, .. } = &self.cast;
+        let beside_current = current.and(*old).into_iter().chain(current.and(*next).filter(|n| n.is_running()));
+        let second = failed.iter().chain(spare).copied().chain(beside_current);
+        second.flat_map(|c| hush(c, self.grace(), Cause::SecondCopy)).collect()
     }
 
     /// P17.
@@ -161,12 +180,6 @@ impl<'a> Run<'a> {
     fn with_current(&self, d: &mut Draft<'_>, current: &'a Container) {
         say_container(d, self.service, current, self.observed, self.cx);
         self.say_strays(d);
-        // Two that run would write to the same volumes.
-        let second: Vec<_> = self.cast.failed.iter().copied().chain(self.cast.old).collect();
-        let steps: Vec<_> = second.iter().flat_map(|c| hush(c, self.grace(), Cause::SecondCopy)).collect();
-        if !steps.is_empty() {
-            return d.mend(steps);
-        }
         d.changes = self.differences(current);
         if d.changes.iter().any(|c| c.closed_by == ClosedBy::Replace) {
             return self.replace(d, current);
@@ -226,8 +239,9 @@ impl<'a> Run<'a> {
             return self.ended(d, current);
         }
         let mut steps = self.complete_steps(current);
-        steps.extend(self.policy_step(d, current));
+        // The start first: until then the missing policy tells that it did not end by itself.
         steps.push(start(current, Cause::NotRunning));
+        steps.extend(self.policy_step(d, current));
         d.say(false, Reason::Starting, exit_text(current));
         d.act(Action::Start, steps, said(Reason::Starting, format!("starting again: {}", exit_text(current))));
         self.gate_start(d);

@@ -59,5 +59,5 @@ pub(super) fn rename_from_any_state(container: &Container, to: &str, grace: Dura
 
 /// Lets it serve again as it did before it was stopped on purpose.
 pub(super) fn take_up(container: &Container, cause: Cause) -> Vec<Step> {
-    set_policy(container, own_policy(container), cause).into_iter().chain([start(container, cause)]).collect()
+    [start(container, cause)].into_iter().chain(set_policy(container, own_policy(container), cause)).collect()
 }

@@ -1,0 +1,18 @@
+//! Tests of the planner. Situations are whole-plan snapshots; promises are properties over a model
+//! of an engine.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`case`] | a situation in a few words |
+//! | [`engine`] | what Docker does to containers, as far as plans depend on it |
+//! | [`services`], [`resources`] | situations |
+//! | [`promises`] | P3, P4, P5, P7, P8, P9, P11 |
+//! | [`drift`] | every field of a spec |
+
+#[allow(dead_code, unused_macros, unused_imports, reason = "situations follow")]
+mod case;
+mod drift;
+mod engine;
+mod promises;
+mod resources;
+mod services;

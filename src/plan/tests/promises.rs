@@ -1,0 +1,527 @@
+//! Promises, over a model of an engine. Each was seen to fail with the planner broken on purpose.
+
+use proptest::prelude::*;
+
+use super::case::{Case, NOW, attachment, describe, kafka, network};
+use super::engine::{Engine, is_stray};
+use crate::clock::Timestamp;
+use crate::plan::prune::{OwnedResource, PruneGuards, prune};
+use crate::plan::types::{Cause, DepFacts, Mode, Op, Plan, Target};
+use crate::resource::ResourceKey;
+use crate::resource::labels::SourceId;
+use crate::resource::observed::{Container, RunState};
+use crate::resource::probe::ProbeState;
+use crate::resource::spec::{DependencyCondition, DesiredState, RestartPolicy};
+
+const STATES: [RunState; 7] = [
+    RunState::Created,
+    RunState::Running,
+    RunState::Paused,
+    RunState::Restarting,
+    RunState::Exited,
+    RunState::Dead,
+    RunState::Removing,
+];
+const PARTS: [&str; 5] = ["kafka", "kafka.next", "kafka.old", "kafka.failed", "astray"];
+/// Far more than any sequence takes.
+const ROUNDS: usize = 24;
+
+/// One container of the service, in any state that something or somebody may have left it in.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    state: RunState,
+    /// Made from the spec of now.
+    fits: bool,
+    uploaded: bool,
+    /// Its restart policy is `no`, as after being stopped on purpose.
+    hushed: bool,
+    exit_code: i64,
+}
+
+fn world(policy: RestartPolicy) -> Case {
+    let mut case = kafka().file("/etc/kafka.conf", "a=1").spec(|s| {
+        s.container.restart = policy;
+        s.container.networks.push(attachment("metrics"));
+    });
+    case.observed.networks.insert("metrics".to_owned(), vec![network("metrics", "net-2")]);
+    case
+}
+
+/// The same world with these containers in it.
+fn populate(world: &Case, parts: &[(usize, Part)]) -> Case {
+    let older = world.clone();
+    let mut case = world.clone().image_is("kafka:2");
+    for (index, part) in parts {
+        let from = if part.fits { &case } else { &older };
+        let mut from = from.clone();
+        from.observed.owned.clone_from(&case.observed.owned);
+        let made = from.has(PARTS[*index], part.state).observed.owned.pop().unwrap();
+        case.observed.owned.push(made);
+        case = case.but(|c| {
+            if !part.uploaded {
+                c.files_marker = None;
+            }
+            if part.hushed {
+                c.config.restart = RestartPolicy::No;
+            }
+            if c.state == RunState::Exited {
+                c.exit_code = Some(part.exit_code);
+            }
+        });
+    }
+    case.remember_images();
+    case
+}
+
+/// A run of the planner and the model until nothing is left to be done.
+struct Convergence {
+    case: Case,
+    engine: Engine,
+    /// Die before this call, once. 0 is the first one.
+    crash_before: Option<usize>,
+    /// And the engine with us.
+    engine_too: bool,
+    /// Whether a container that is not what the spec asks for passes its probes.
+    older_is_ready: bool,
+}
+
+impl Convergence {
+    fn of(case: Case) -> Self {
+        let engine = Engine::new(case.observed.clone(), case.now);
+        Self { case, engine, crash_before: None, engine_too: false, older_is_ready: true }
+    }
+
+    fn observe(&mut self) -> Plan {
+        self.case.observed.clone_from(&self.engine.observed);
+        self.case.now = self.engine.now;
+        let newest = self.case.observed.spec_image.as_ref().map(|i| i.id.clone());
+        let current = self.case.observed.named("kafka");
+        let up = current.is_some_and(|c| {
+            c.state == RunState::Running && (self.older_is_ready || Some(&c.image_id) == newest.as_ref())
+        });
+        self.case.probes =
+            ProbeState { started: up, ready: Some(up), message: "asked".to_owned(), ..ProbeState::default() };
+        self.case.plan()
+    }
+
+    /// # Panics
+    /// Where it does not converge, or breaks a promise on the way.
+    fn run(&mut self) -> Plan {
+        for _ in 0..ROUNDS {
+            let plan = self.observe();
+            let Some(stage) = plan.executable() else {
+                if plan.is_empty() && plan.status.ready && plan.status.settled {
+                    return plan;
+                }
+                self.engine.settle();
+                continue;
+            };
+            self.engine.begin_stage();
+            for step in &stage.steps {
+                if self.crash_before == Some(self.engine.trace.len()) {
+                    self.crash_before = None;
+                    if self.engine_too {
+                        self.engine.restart();
+                    }
+                    break;
+                }
+                if let Err(refused) = self.engine.apply(step, "kafka") {
+                    self.engine.trace.push(format!("  refused: {refused}"));
+                    self.engine.settle();
+                    break;
+                }
+            }
+        }
+        let plan = self.observe();
+        panic!("does not converge\n{}\n{}", self.engine.trace.join("\n"), describe(&plan, self.engine.now));
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.engine.observed.owned.iter().map(|c| c.name.as_str()).collect()
+    }
+
+    /// Nothing is left over: one container, of the spec, running; refused ones are kept, quiet.
+    fn check(&self) {
+        let trace = || format!("{:?}\n{}", self.names(), self.engine.trace.join("\n"));
+        let current =
+            self.engine.observed.named("kafka").unwrap_or_else(|| panic!("nothing bears the name\n{}", trace()));
+        assert_eq!(current.image_id, self.case.observed.spec_image.as_ref().unwrap().id, "{}", trace());
+        assert!(current.files_marker.is_some() && current.endpoints.len() == 2, "not whole\n{}", trace());
+        assert_eq!(current.config.restart, self.case.spec.container.restart, "{}", trace());
+        for other in self.engine.observed.owned.iter().filter(|c| c.name != "kafka") {
+            let failed = other.name.ends_with(".failed");
+            assert!(failed || is_stray(other, "kafka"), "{} is left over\n{}", other.name, trace());
+            assert!(!failed || !other.is_running(), "{} runs\n{}", other.name, trace());
+            assert!(!failed || other.config.restart == RestartPolicy::No || self.is_one_shot(), "{}", trace());
+        }
+    }
+
+    fn is_one_shot(&self) -> bool {
+        self.case.spec.container.restart.is_one_shot()
+    }
+}
+
+fn choices() -> Vec<Option<Part>> {
+    let whole = |state, fits| Part { state, fits, uploaded: true, hushed: state == RunState::Exited, exit_code: 143 };
+    let parts = STATES.into_iter().flat_map(|state| [true, false].map(|fits| Some(whole(state, fits))));
+    std::iter::once(None).chain(parts).collect()
+}
+
+#[test]
+fn p11_every_combination_of_current_next_and_old_converges() {
+    let world = world(RestartPolicy::UnlessStopped);
+    for current in choices() {
+        for next in choices() {
+            for old in choices() {
+                let parts: Vec<_> =
+                    [current, next, old].into_iter().enumerate().filter_map(|(i, p)| Some((i, p?))).collect();
+                let mut run = Convergence::of(populate(&world, &parts));
+                run.older_is_ready = old.is_none();
+                run.run();
+                run.check();
+            }
+        }
+    }
+}
+
+/// A cold start, an update, an update of what does not come up, and one that is given up.
+fn scenarios(policy: RestartPolicy) -> Vec<Case> {
+    let part = |state, fits| Part { state, fits, uploaded: true, hushed: false, exit_code: 1 };
+    let stopped = Part { hushed: true, exit_code: 143, ..part(RunState::Exited, true) };
+    let world = world(policy);
+    [
+        vec![],
+        vec![(0, part(RunState::Running, false))],
+        vec![(0, part(RunState::Restarting, false))],
+        vec![(0, part(RunState::Running, false)), (2, stopped)],
+        vec![(0, part(RunState::Running, false)), (2, Part { fits: false, ..stopped })],
+        vec![(0, part(RunState::Running, true)), (1, part(RunState::Created, false))],
+        vec![(0, part(RunState::Created, false))],
+        vec![(4, part(RunState::Running, false))],
+        vec![(2, stopped)],
+    ]
+    .iter()
+    .map(|parts| populate(&world, parts))
+    .collect()
+}
+
+#[test]
+fn p11_dying_before_any_call_of_any_sequence_converges() {
+    let on_failure = RestartPolicy::OnFailure { max_retries: 0 };
+    let mut deaths = 0;
+    for policy in [RestartPolicy::UnlessStopped, RestartPolicy::Always, on_failure] {
+        for (case, older_is_ready) in scenarios(policy).iter().flat_map(|c| [(c, true), (c, false)]) {
+            let run = |crash_before, engine_too| {
+                let mut run = Convergence::of(case.clone());
+                (run.crash_before, run.engine_too, run.older_is_ready) = (crash_before, engine_too, older_is_ready);
+                run.run();
+                run.check();
+                run.engine.trace.len()
+            };
+            for call in 0..run(None, false) {
+                run(Some(call), false);
+                run(Some(call), true);
+                deaths += 2;
+            }
+        }
+    }
+    assert!(deaths > 300, "only {deaths}");
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    let state = proptest::sample::select(STATES.to_vec());
+    (state, any::<bool>(), any::<bool>(), any::<bool>(), proptest::sample::select(vec![0, 1, 143]))
+        .prop_map(|(state, fits, uploaded, hushed, exit_code)| Part { state, fits, uploaded, hushed, exit_code })
+}
+
+fn parts() -> impl Strategy<Value = Vec<(usize, Part)>> {
+    proptest::collection::vec(proptest::option::of(part()), PARTS.len())
+        .prop_map(|parts| parts.into_iter().enumerate().filter_map(|(i, p)| Some((i, p?))).collect())
+}
+
+fn service_policy() -> impl Strategy<Value = RestartPolicy> {
+    proptest::sample::select(vec![RestartPolicy::UnlessStopped, RestartPolicy::Always])
+}
+
+fn foreigners() -> impl Strategy<Value = Vec<&'static str>> {
+    proptest::sample::subsequence(vec!["kafka", "kafka.next", "kafka.old", "kafka.failed"], 0..=2)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn p11_any_state_converges_with_a_crash_anywhere(
+        parts in parts(), policy in service_policy(), crash in 0usize..16, engine_too: bool, older_is_ready: bool,
+    ) {
+        let mut run = Convergence::of(populate(&world(policy), &parts));
+        (run.crash_before, run.engine_too, run.older_is_ready) = (Some(crash), engine_too, older_is_ready);
+        run.run();
+        run.check();
+    }
+
+    /// Converged means: an empty plan, however often it is asked for.
+    #[test]
+    fn p03_what_has_converged_plans_to_nothing(parts in parts(), policy in service_policy()) {
+        let mut run = Convergence::of(populate(&world(policy), &parts));
+        run.run();
+        let before = run.engine.trace.len();
+        for _ in 0..3 {
+            run.engine.now = run.engine.now.plus(std::time::Duration::from_secs(600));
+            let plan = run.observe();
+            prop_assert!(plan.is_empty() && plan.status.settled, "{}", describe(&plan, run.engine.now));
+        }
+        prop_assert_eq!(before, run.engine.trace.len());
+    }
+
+    #[test]
+    fn p04_what_is_not_ours_is_never_touched(
+        parts in parts(), foreign in foreigners(), policy in service_policy(), mode in 0usize..4, stopped: bool,
+    ) {
+        let parts: Vec<_> = parts.into_iter().filter(|(i, _)| !foreign.contains(&PARTS[*i])).collect();
+        let mut case = populate(&world(policy), &parts)
+            .mode([Mode::Normal, Mode::Suspended, Mode::Frozen, Mode::Removing][mode]);
+        if stopped {
+            case.spec.state = DesiredState::Stopped;
+        }
+        for name in &foreign {
+            case = case.foreign(name);
+        }
+        let theirs = case.observed.foreign.clone();
+        let mut run = Convergence::of(case);
+        for _ in 0..ROUNDS {
+            let plan = run.observe();
+            for (target, step) in plan.stages.iter().flat_map(|s| &s.steps).filter_map(|s| Some((target(&s.op)?, s))) {
+                let known = match target {
+                    Target::Existing { id, .. } => run.engine.observed.owned.iter().any(|c| c.id == *id),
+                    Target::Created { .. } => true,
+                };
+                prop_assert!(known, "{step}");
+            }
+            let Some(stage) = plan.executable() else { break };
+            run.engine.begin_stage();
+            for step in &stage.steps {
+                if run.engine.apply(step, "kafka").is_err() {
+                    break;
+                }
+            }
+        }
+        prop_assert_eq!(&run.engine.observed.foreign, &theirs);
+    }
+
+    #[test]
+    fn the_order_of_lists_is_irrelevant(parts in parts(), policy in service_policy(), seed: u64) {
+        let case = populate(&world(policy), &parts);
+        let mut shuffled = case.clone();
+        let mut noise = crate::backoff::Noise::new(seed);
+        shuffled.observed.owned.sort_by_cached_key(|_| noise.next_u64());
+        prop_assert_eq!(case.plan(), shuffled.plan());
+    }
+
+    /// P5: with its manifest broken a service may be started, renamed and rid of what a replace left
+    /// behind; it is never stopped, and what serves is never removed.
+    #[test]
+    fn p05_a_broken_manifest_stops_nothing_that_serves(
+        parts in parts(), policy in service_policy(), forgotten: bool,
+    ) {
+        let mut case = populate(&world(policy), &parts).mode(Mode::Frozen);
+        case.unknown = forgotten;
+        let serving = case.observed.named("kafka").filter(|c| c.state == RunState::Running).cloned();
+        let mut run = Convergence::of(case);
+        for _ in 0..ROUNDS {
+            let plan = run.observe();
+            prop_assert!(!plan.status.settled, "says that it has converged");
+            let Some(stage) = plan.executable() else { break };
+            run.engine.begin_stage();
+            for step in &stage.steps {
+                prop_assert!(!forgotten || !removes(&step.op), "removes with nothing known: {step}");
+                if run.engine.apply(step, "kafka").is_err() {
+                    break;
+                }
+            }
+        }
+        if let Some(serving) = serving {
+            let now = run.engine.observed.named("kafka");
+            prop_assert!(now.is_some_and(|c| c.id == serving.id && c.state == RunState::Running));
+        }
+    }
+
+    #[test]
+    fn p06_a_source_that_is_not_whole_prunes_nothing(
+        owned in proptest::collection::btree_set("[a-f]", 0..6), desired in proptest::collection::btree_set("[a-f]", 0..6),
+        allowed: bool, limit_percent in 0u8..=100,
+    ) {
+        let guards = PruneGuards { enabled: true, limit_percent, source_is_whole: false, allowed };
+        let ours = SourceId("here".to_owned());
+        let owned: Vec<_> = owned.iter().map(|n| owned_service(n, "here")).collect();
+        let judged = prune(&owned, |key| desired.contains(&*key.name), &ours, guards);
+        prop_assert!(judged.remove.is_empty());
+        prop_assert!(judged.refused.iter().all(|r| !desired.contains(&*r.key.name)));
+    }
+
+    #[test]
+    fn p06_more_than_the_limit_is_kept_unless_somebody_allows_it(
+        owned in proptest::collection::btree_set("[a-h]", 1..8), desired in proptest::collection::btree_set("[a-h]", 0..8),
+        theirs in proptest::collection::btree_set("[a-h]", 0..3), limit_percent in 0u8..=100, allowed: bool,
+    ) {
+        let ours = SourceId("here".to_owned());
+        let source = |name: &str| if theirs.contains(name) { "elsewhere" } else { "here" };
+        let resources: Vec<_> = owned.iter().map(|n| owned_service(n, source(n))).collect();
+        let guards = PruneGuards { enabled: true, limit_percent, source_is_whole: true, allowed };
+        let judged = prune(&resources, |key| desired.contains(&*key.name), &ours, guards);
+        let mine = owned.difference(&theirs).count();
+        let gone: Vec<_> = judged.remove.iter().map(|k| k.name.to_string()).collect();
+        prop_assert!(gone.iter().all(|n| !desired.contains(n) && !theirs.contains(n)));
+        prop_assert!(allowed || gone.len() * 100 <= mine * usize::from(limit_percent));
+        // And each that nothing asks for is answered for, one way or the other.
+        let asked_about = owned.difference(&desired).count();
+        prop_assert_eq!(judged.remove.len() + judged.refused.len(), asked_about);
+    }
+
+    /// P8: nothing is created or started while a dependency does not hold, unless a replace is under
+    /// way; and what is there goes on.
+    #[test]
+    fn p08_dependencies_come_first(parts in parts(), policy in service_policy(), removing: bool) {
+        let case = populate(&world(policy), &parts);
+        let case = if removing {
+            Case { dependents: vec![ResourceKey::service("router")], mode: Mode::Removing, ..case }
+        } else {
+            case.dep("zookeeper", DependencyCondition::Ready, DepFacts::default())
+        };
+        let begun = case.observed.owned.iter().any(|c| c.name.ends_with(".next") || c.name.ends_with(".old"));
+        let plan = case.plan();
+        let steps = || plan.executable().into_iter().flat_map(|s| &s.steps);
+        if removing {
+            prop_assert!(steps().next().is_none(), "{plan}");
+        } else {
+            let brings_up = |op: &Op| matches!(op, Op::CreateContainer(_) | Op::Start(_));
+            let held = begun || !steps().any(|s| brings_up(&s.op) && s.cause != Cause::Resumed);
+            prop_assert!(held, "{plan}");
+            prop_assert!(!steps().any(|s| matches!(s.op, Op::CreateContainer(_))), "{plan}");
+        }
+    }
+
+    /// P9, as text: in any stage a running container that bears the name is stopped only after the
+    /// creation of the one that takes its place.
+    #[test]
+    fn p09_the_new_one_is_created_before_the_old_one_stops(parts in parts(), policy in service_policy()) {
+        let case = populate(&world(policy), &parts);
+        let Some(current) = case.observed.named("kafka").filter(|c| c.state == RunState::Running) else {
+            return Ok(());
+        };
+        let plan = case.plan();
+        let mut replacement = case.observed.owned.iter().any(|c| c.name == "kafka.next" && fits_and_is_new(c, &case));
+        for step in plan.stages.iter().flat_map(|s| &s.steps) {
+            match &step.op {
+                Op::CreateContainer(_) => replacement = true,
+                Op::Stop { target: Target::Existing { id, .. }, .. } | Op::RemoveContainer(Target::Existing { id, .. })
+                    if *id == current.id && step.cause != Cause::Superseded => prop_assert!(replacement, "{plan}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// P13: after a failure nothing but looking is done until its time has come.
+    #[test]
+    fn p13_nothing_is_done_while_backing_off(parts in parts(), policy in service_policy(), attempts in 1u32..6) {
+        let wait = std::time::Duration::from_secs(4);
+        let reason = crate::resource::status::Reason::StartFailed;
+        let case = populate(&world(policy), &parts).failed(attempts, reason, "no luck", Some(wait));
+        let plan = case.plan();
+        prop_assert!(plan.executable().is_none(), "{plan}");
+        if !plan.is_empty() {
+            let said = plan.status.stalled.iter().chain(&plan.status.reconciling).any(|(_, m)| m.contains("no luck"));
+            let waits_for_nothing_else = plan.stages.first().is_some_and(|s| matches!(s.gate, Some(crate::plan::Gate::Backoff(_))));
+            prop_assert!(!waits_for_nothing_else || (said && plan.wake_at.is_some()), "{}", describe(&plan, case.now));
+        }
+    }
+
+    #[test]
+    fn p19_what_is_suspended_is_left_as_it_is(parts in parts(), policy in service_policy()) {
+        let plan = populate(&world(policy), &parts).mode(Mode::Suspended).plan();
+        prop_assert!(plan.is_empty() && plan.status.settled && plan.wake_at.is_none());
+    }
+
+    /// `down` and prune leave nothing of a service, whatever it was in the middle of.
+    #[test]
+    fn removal_leaves_nothing(parts in parts(), policy in service_policy(), known: bool) {
+        let mut case = populate(&world(policy), &parts).mode(Mode::Removing);
+        case.unknown = !known;
+        let mut run = Convergence::of(case);
+        for _ in 0..4 {
+            if let Some(stage) = run.observe().executable() {
+                run.engine.begin_stage();
+                for step in &stage.steps {
+                    run.engine.apply(step, "kafka").unwrap();
+                }
+            }
+            run.engine.settle();
+        }
+        prop_assert!(run.names().is_empty(), "{:?}", run.names());
+    }
+
+    #[test]
+    fn stopped_is_stopped_and_does_not_come_back_with_the_engine(parts in parts(), policy in service_policy()) {
+        let mut case = populate(&world(policy), &parts);
+        case.spec.state = DesiredState::Stopped;
+        let mut run = Convergence::of(case);
+        for _ in 0..4 {
+            if let Some(stage) = run.observe().executable() {
+                run.engine.begin_stage();
+                for step in &stage.steps {
+                    run.engine.apply(step, "kafka").unwrap();
+                }
+            }
+            run.engine.settle();
+        }
+        let runs = |c: &&Container| c.is_running();
+        run.engine.restart();
+        prop_assert!(run.engine.observed.owned.iter().find(runs).is_none());
+        prop_assert!(run.observe().status.settled);
+    }
+}
+
+fn fits_and_is_new(container: &Container, case: &Case) -> bool {
+    container.state == RunState::Created
+        && Some(&container.image_id) == case.observed.spec_image.as_ref().map(|i| &i.id)
+}
+
+fn owned_service(name: &str, source: &str) -> OwnedResource {
+    OwnedResource { key: ResourceKey::service(name), source: SourceId(source.to_owned()) }
+}
+
+fn target(op: &Op) -> Option<&Target> {
+    match op {
+        Op::Connect { target, .. }
+        | Op::Disconnect { target, .. }
+        | Op::Upload { target, .. }
+        | Op::SetRestartPolicy { target, .. }
+        | Op::Start(target)
+        | Op::Stop { target, .. }
+        | Op::Rename { target, .. }
+        | Op::RemoveContainer(target) => Some(target),
+        Op::CreateContainer(_)
+        | Op::CreateNetwork { .. }
+        | Op::RemoveNetwork { .. }
+        | Op::CreateVolume { .. }
+        | Op::RemoveVolume { .. } => None,
+    }
+}
+
+fn removes(op: &Op) -> bool {
+    matches!(op, Op::RemoveContainer(_) | Op::RemoveNetwork { .. } | Op::RemoveVolume { .. } | Op::Stop { .. })
+}
+
+#[test]
+fn a_one_shot_that_is_done_is_not_run_again_by_a_crash() {
+    let done = Part { state: RunState::Exited, fits: true, uploaded: true, hushed: false, exit_code: 0 };
+    let case = populate(&world(RestartPolicy::No), &[(0, done)]);
+    let plan = case.plan();
+    assert!(plan.is_empty() && plan.status.ready, "{}", describe(&plan, NOW));
+    let stale = Part { state: RunState::Created, fits: false, ..done };
+    let mut run = Convergence::of(populate(&world(RestartPolicy::No), &[(0, done), (1, stale)]));
+    run.run();
+    assert_eq!(run.names(), ["kafka"]);
+    assert!(!run.engine.trace.iter().any(|t| t.contains("start")), "{:?}", run.engine.trace);
+    assert!(Timestamp(1) < run.engine.now);
+}
