@@ -219,7 +219,7 @@ impl Case {
         let plan = fresh.spec(|s| s.state = DesiredState::Running).plan();
         let steps = plan.stages.iter().flat_map(|s| &s.steps);
         let mut container = None;
-        let digits = format!("{}{}", "abcdef".repeat(10), 1000 + self.observed.owned.len());
+        let digits = crate::resource::hash::sha256_hex(name.as_bytes());
         for step in steps {
             match &step.op {
                 Op::CreateContainer(create) => {
