@@ -66,8 +66,6 @@ pub fn sets_label(spec: &ContainerSpec) -> String {
     .filter(|(_, set)| *set)
     .map(|(name, _)| name.to_owned())
     .chain(spec.ulimits.keys().map(|name| format!("ulimits.{name}")))
-    // Not to be read from a container at all, so that its value stands here too.
-    .chain(spec.platform.iter().map(|platform| format!("platform={platform}")))
     .collect::<Vec<_>>()
     .join(",")
 }
@@ -135,10 +133,7 @@ fn compare(
         d.push_as("image", show(&container.image_id), show(&now.id), ClosedBy::Replace, Cause::ImageMoved);
     }
 
-    let was_platform = d.sets.iter().find_map(|s| s.strip_prefix("platform="));
-    if was_platform != platform.as_deref() {
-        d.push("platform", was_platform.map(str::to_owned), platform.clone());
-    }
+    d.option("platform", was.platform.as_ref(), platform.as_ref());
 
     let inherited = |of: fn(&ImageInfo) -> &BTreeMap<String, String>| own_image.map(of);
     // Docker Desktop notes what it binds.

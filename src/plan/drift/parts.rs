@@ -121,17 +121,12 @@ pub(super) fn compare_security(d: &mut Diff<'_>, was: &Security, wanted: &Securi
     let Security { read_only_root_filesystem, privileged, cap_add, cap_drop, opts } = wanted;
     d.eq("security.readOnlyRootFilesystem", &was.read_only_root_filesystem, read_only_root_filesystem, flag);
     d.eq("security.privileged", &was.privileged, privileged, flag);
-    d.set("security.capAdd", &capabilities(&was.cap_add), &capabilities(cap_add));
-    d.set("security.capDrop", &capabilities(&was.cap_drop), &capabilities(cap_drop));
+    d.set("security.capAdd", &was.cap_add, cap_add);
+    d.set("security.capDrop", &was.cap_drop, cap_drop);
     // The engine adds `label=disable` by itself to what shares a namespace or is privileged.
     let by_engine = |opt: &&String| opt.starts_with("label") && !opts.contains(*opt);
     let old: BTreeSet<_> = was.opts.iter().filter(|o| !by_engine(o)).cloned().collect();
     d.set("security.opts", &old, opts);
-}
-
-/// Some engines keep them as typed, others as `CAP_NET_ADMIN`.
-fn capabilities(typed: &BTreeSet<String>) -> BTreeSet<String> {
-    typed.iter().map(|c| c.to_ascii_uppercase()).map(|c| c.strip_prefix("CAP_").unwrap_or(&c).to_owned()).collect()
 }
 
 pub(super) fn compare_ulimits(d: &mut Diff<'_>, was: &BTreeMap<String, Ulimit>, wanted: &BTreeMap<String, Ulimit>) {
