@@ -29,6 +29,7 @@ use self::parts::{
 use super::types::{Cause, ClosedBy, FieldChange};
 use crate::resource::desired::Service;
 use crate::resource::image::ImageInfo;
+use crate::resource::labels::is_ours;
 use crate::resource::observed::{Container, ServiceObserved};
 use crate::resource::spec::{ContainerSpec, Dns, NamespaceMode, NetworkMode, Resources, RestartPolicy};
 
@@ -135,10 +136,11 @@ fn compare(
 
     d.option("platform", was.platform.as_ref(), platform.as_ref());
 
-    let inherited = |of: fn(&ImageInfo) -> &BTreeMap<String, String>| own_image.map(of);
-    // Docker Desktop notes what it binds.
+    // Labels of ours are read as what they say, those that an image brings included. Docker Desktop
+    // notes what it binds.
     let was_labels = without(&was.labels, |name| name.starts_with("desktop.docker.io/") && !labels.contains_key(name));
-    merged_map(d, "metadata.labels", &was_labels, labels, inherited(|i| &i.labels));
+    let image_labels = own_image.map(|i| without(&i.labels, is_ours));
+    merged_map(d, "metadata.labels", &was_labels, labels, image_labels.as_ref());
     d.option("annotations.restartedAt", container.owner.restarted_at.as_ref(), restarted_at.as_ref());
 
     from_image(d, "entrypoint", was.entrypoint.as_deref(), entrypoint.as_deref(), own_image.map(|i| &i.entrypoint[..]));
