@@ -45,7 +45,7 @@ pub struct Global {
     /// Form of the log on stderr: pretty, compact or json
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// When to use colours
+    /// When to use colours; `auto`: on a terminal, unless NO_COLOR or CI is set
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
     pub color: When,
 }
@@ -84,7 +84,7 @@ pub enum Verb {
 pub enum Output {
     #[default]
     Table,
-    /// More columns.
+    // More columns. (A doc comment on a value makes clap print a list for it, in every help.)
     Wide,
     Json,
     Yaml,
@@ -93,7 +93,7 @@ pub enum Output {
 /// `-o`, for verbs that print data.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct OutputArg {
-    /// How to print
+    /// How to print; `wide` has more columns
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
     pub output: Output,
 }

@@ -26,7 +26,7 @@ pub fn paint(style: Style, text: &str) -> String {
 /// The value of `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum When {
-    /// On a terminal, unless NO_COLOR or CI is set.
+    // On a terminal, unless NO_COLOR or CI is set.
     #[default]
     Auto,
     Always,

@@ -17,7 +17,7 @@ use crate::resource::spec::{DependencyCondition, NamespaceMode, NetworkMode, Ser
     after_help = "Examples:\n  env-manager graph > graph.mmd\n  env-manager graph -o dot | dot -Tsvg > graph.svg"
 )]
 pub struct Arguments {
-    /// Language of the drawing
+    /// Language of the drawing: for Mermaid or Graphviz
     #[arg(long, short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
     output: Language,
 }
@@ -26,7 +26,7 @@ pub struct Arguments {
 pub enum Language {
     #[default]
     Mermaid,
-    /// Graphviz
+    // Graphviz.
     Dot,
 }
 
