@@ -45,6 +45,7 @@ const UNITS: &[Unit] = &[
     shell("images", &["resource", "backoff", "clock", "plan", "engine"]),
     shell("probe", &["resource", "backoff", "clock", "engine"]),
     shell("source", &["resource", "backoff", "clock", "manifest"]),
+    shell("state", &["resource", "backoff", "clock"]),
     // The loop: the only place that knows both sides.
     shell(
         "controller",
@@ -64,6 +65,7 @@ const UNITS: &[Unit] = &[
             "images",
             "probe",
             "source",
+            "state",
         ],
     ),
     // Faces.
@@ -81,6 +83,7 @@ const UNITS: &[Unit] = &[
             "engine",
             "engine::docker",
             "source",
+            "state",
             "controller",
         ],
     ),
