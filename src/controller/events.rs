@@ -29,6 +29,7 @@ pub async fn pump<E: Engine>(shared: &Shared<E>) {
             }
         }
         sleep(RECONNECT).await;
+        shared.images.refresh();
         for key in shared.desired.snapshot().into_keys() {
             shared.queue.add(key);
         }
@@ -63,6 +64,8 @@ fn wake<E: Engine>(shared: &Shared<E>, event: &EngineEvent) {
                 shared.queue.add(key);
             }
         }
-        EventKind::Container | EventKind::Image => {}
+        // One that was awaited may have been built or loaded by hand.
+        EventKind::Image => shared.images.refresh(),
+        EventKind::Container => {}
     }
 }

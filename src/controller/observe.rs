@@ -17,7 +17,7 @@ use crate::resource::labels::{FAILED, NEXT, OLD};
 use crate::resource::observed::{
     Container, ContainerRow, Foreign, NetworkObserved, NetworkUser, Observed, ServiceObserved, VolumeObserved,
 };
-use crate::resource::spec::Port;
+use crate::resource::spec::{NetworkMode, Port};
 
 /// Remembers what cannot change: the content behind an image id.
 #[derive(Debug, Default)]
@@ -90,9 +90,13 @@ impl Observer {
         if let Some(service) = service {
             foreign(engine, subject, service, &mut observed).await?;
             for host in namespace_hosts(service) {
-                if let Some(id) = namespace_holder(engine, subject.stack, host).await? {
-                    observed.namespaces.insert(host.to_owned(), id);
+                let Some(id) = namespace_holder(engine, subject.stack, host).await? else { continue };
+                let shares_network =
+                    matches!(&service.spec.container.network_mode, Some(NetworkMode::Service(name)) if name == host);
+                if shares_network && let Some(Inspected::Owned(holder)) = engine.inspect_container(&id.0).await? {
+                    observed.network_holder = Some(holder);
                 }
+                observed.namespaces.insert(host.to_owned(), id);
             }
         }
         Ok(observed)

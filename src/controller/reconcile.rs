@@ -10,10 +10,10 @@ use super::{Shared, lock};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{End, execute, failure};
 use crate::plan::{Dep, DepFacts, Gate, Mode, Plan, PlanContext, Policy, Retry, plan};
-use crate::probe;
+use crate::probe::Target;
 use crate::queue::{Lease, Outcome};
 use crate::resource::ResourceKey;
-use crate::resource::desired::Desired;
+use crate::resource::desired::{Desired, Service};
 use crate::resource::key::Kind;
 use crate::resource::observed::{Container, Observed};
 use crate::resource::overall::is_gone;
@@ -177,15 +177,24 @@ impl<E: Engine> Shared<E> {
         let container = plan.wants.probe.as_ref().and_then(|id| observed.owned.iter().find(|c| c.id == *id));
         match (service, container) {
             (Some(service), Some(container)) => {
-                let target = self.probe_target(service, container);
+                let target = self.probe_target(service, container, observed.network_holder.as_deref());
                 self.prober.want(key, &target, &service.spec.probes);
             }
             _ => self.prober.forget(key),
         }
     }
 
-    fn probe_target(&self, service: &crate::resource::desired::Service, container: &Container) -> probe::Target {
-        probe::Target::of(container, &self.info).masking(service.secret_env.values().cloned())
+    pub(super) fn probe_target(
+        &self,
+        service: &Service,
+        container: &Container,
+        network_holder: Option<&Container>,
+    ) -> Target {
+        let target = Target::of(container, &self.info).masking(service.secret_env.values().cloned());
+        match network_holder {
+            Some(holder) => target.within(holder),
+            None => target,
+        }
     }
 
     fn note_failure(&self, key: &ResourceKey, error: &EngineError) {

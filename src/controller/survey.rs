@@ -7,7 +7,7 @@ use super::observe::Subject;
 use super::{Controller, Shared};
 use crate::engine::{Engine, EngineError};
 use crate::plan::{Mode, Plan};
-use crate::probe::{Target, probe_once};
+use crate::probe::probe_once;
 use crate::resource::ResourceKey;
 use crate::resource::desired::Desired;
 use crate::resource::observed::Observed;
@@ -69,7 +69,7 @@ impl<E: Engine> Shared<E> {
             (Some(service), Observed::Service(observed)) if probe => {
                 match observed.named(&service.spec.container.name).filter(|c| c.is_running()) {
                     Some(container) => {
-                        let target = Target::of(container, &self.info).masking(service.secret_env.values().cloned());
+                        let target = self.probe_target(service, container, observed.network_holder.as_deref());
                         probe_once(&*self.engine, &target, &service.spec.probes).await
                     }
                     None => ProbeState::default(),

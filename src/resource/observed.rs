@@ -32,6 +32,8 @@ pub struct ServiceObserved {
     pub networks: BTreeMap<String, Vec<Network>>,
     /// Containers of the services whose namespaces are shared, by service name.
     pub namespaces: BTreeMap<String, ContainerId>,
+    /// The container whose network namespace is shared: probes reach the service by its addresses.
+    pub network_holder: Option<Box<Container>>,
     /// The containers' own images, as far as they are still there.
     pub images: BTreeMap<ImageId, Arc<ImageInfo>>,
     /// What the spec's image reference points at right now; `None`: it is not there.
