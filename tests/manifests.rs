@@ -2,6 +2,8 @@
 
 #[path = "manifests/json_schema.rs"]
 mod json_schema;
+#[path = "manifests/reference.rs"]
+mod reference;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -165,4 +167,34 @@ fn the_fixture_of_every_field_is_complete_and_sound() {
         })
         .collect();
     insta::assert_snapshot!(specs.join("\n"));
+}
+
+#[test]
+fn the_reference_says_what_the_schema_says() {
+    const BEGIN: &str = "<!-- From here on written by tests/manifests.rs (UPDATE_SCHEMA=1). -->\n\n";
+    let path = "docs/manifests.md";
+    let text = std::fs::read_to_string(path).unwrap();
+    let (by_hand, tables) = text.split_once(BEGIN).expect("the marker");
+    let expected = reference::tables(&manifest::schema());
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(path, format!("{by_hand}{BEGIN}{expected}")).unwrap();
+        return;
+    }
+    assert!(tables == expected, "{path} is out of date; run this test with UPDATE_SCHEMA=1");
+}
+
+/// Every complete manifest in the document is sound; a fragment begins otherwise.
+#[test]
+fn the_examples_of_the_reference_are_sound() {
+    let text = std::fs::read_to_string("docs/manifests.md").unwrap();
+    let examples: Vec<&str> = text.split("```yaml\n").skip(1).filter_map(|t| t.split("```").next()).collect();
+    let whole: Vec<&str> = examples.into_iter().filter(|e| e.contains("apiVersion:")).collect();
+    assert!(whole.len() >= 2);
+    for example in whole {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.yaml"), example).unwrap();
+        std::fs::write(dir.path().join("app.conf"), "x").unwrap();
+        let loaded = load(dir.path());
+        assert_eq!(render(&loaded.findings, false), "", "{example}");
+    }
 }
