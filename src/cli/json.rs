@@ -51,6 +51,8 @@ pub struct ServiceReport {
     pub converged: bool,
     pub container_id: Option<String>,
     pub image: Option<String>,
+    /// Published right now, in the short form of manifests: `127.0.0.1:6379:6379/tcp`.
+    pub ports: Vec<String>,
     /// The program that the image stands in for.
     pub stand_in: Option<String>,
     /// RFC 3339.
@@ -188,6 +190,7 @@ impl ServiceReport {
             converged: status.is_converged(),
             container_id: container.map(|c| c.id.0.to_string()),
             image: image.as_ref().map(ToString::to_string),
+            ports: container.map(|c| c.ports.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             stand_in: container.and_then(|c| c.stand_in.clone()),
             started_at: container.and_then(|c| c.started_at).map(|t| t.to_string()),
             restarts: container.map_or(0, |c| c.restarts),

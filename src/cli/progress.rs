@@ -191,6 +191,13 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("a constant").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✓")
 }
 
+/// Whatever ends the work, an error or a signal: no row stays behind.
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 impl Progress for Live {
     fn update(&mut self, key: &ResourceKey, status: &Status) {
         if serves(status) && key.kind == Kind::Service {

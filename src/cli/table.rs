@@ -14,7 +14,7 @@ use crate::resource::status::{Phase, Reason, Status};
 use crate::resource::units::human_duration;
 
 const HEADER: &[&str] = &["NAME", "READY", "STATUS", "RESTARTS", "AGE", "REVISION", "MESSAGE"];
-const WIDE: &[&str] = &["IMAGE", "CONTAINER", "DEPENDS ON"];
+const WIDE: &[&str] = &["IMAGE", "CONTAINER", "PORTS", "DEPENDS ON"];
 /// Below it a terminal has better use for its columns than a revision that every row repeats.
 const ROOMY: usize = 100;
 
@@ -83,6 +83,8 @@ impl Columns {
             let depends: Vec<_> = status.depends_on.iter().map(|d| d.service.as_str()).collect();
             cells.push(or_dash(status.image.as_ref().map(ToString::to_string)));
             cells.push(or_dash(container.map(|c| c.id.to_string())));
+            let ports = container.map(|c| c.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+            cells.push(or_dash(ports));
             cells.push(or_dash(Some(depends.join(","))));
         }
         // What is well may be cut; what is not says why, and to the end.

@@ -159,6 +159,7 @@ pub fn summary(container: &Container, observed: &ServiceObserved) -> ContainerSu
         restarts: container.restarts,
         exit_code: container.exit_code.filter(|_| container.state == RunState::Exited),
         revision: container.owner.revision.clone(),
+        ports: container.published.clone(),
         stand_in: image.and_then(|i| i.labels.get(labels::STAND_IN).cloned()),
     }
 }

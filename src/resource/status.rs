@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::container::ContainerId;
 use super::image::ImageRef;
-use super::spec::Dependency;
+use super::spec::{Dependency, Port};
 use crate::clock::Timestamp;
 
 /// Why something is as it is. Part of the API: names are never changed.
@@ -239,6 +239,8 @@ pub struct ContainerSummary {
     pub restarts: u64,
     pub exit_code: Option<i64>,
     pub revision: String,
+    /// What is published right now, ephemeral host ports filled in.
+    pub ports: Vec<Port>,
     /// The program that its image stands in for.
     pub stand_in: Option<String>,
 }

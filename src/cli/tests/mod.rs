@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
 use crate::resource::image::ImageRef;
-use crate::resource::spec::{Dependency, DependencyCondition};
+use crate::resource::spec::{Dependency, DependencyCondition, Port, Protocol};
 use crate::resource::status::{About, ContainerSummary, Reason, Status, StatusDraft};
 
 mod documents;
@@ -54,6 +54,12 @@ fn running(image: &str, seconds: u64) -> ContainerSummary {
         restarts: 0,
         exit_code: None,
         revision: "3f2a91c".to_owned(),
+        ports: vec![Port {
+            host_ip: Some("127.0.0.1".to_owned()),
+            host_port: Some(6379),
+            container_port: 6379,
+            protocol: Protocol::Tcp,
+        }],
         stand_in: None,
     }
 }
