@@ -159,7 +159,9 @@ impl<'a> Draft<'a> {
         let cx = self.cx;
         self.wake(self.verdict.wake_at);
         let Verdict { ready, reason, message, stalled, .. } = self.verdict;
-        let stalled = self.stalled.or_else(|| stalled.then(|| (reason, message.clone())));
+        // Something that is being done about it may help.
+        let at_it = self.stages.first().is_some_and(|s| s.gate.is_none() && !s.steps.is_empty());
+        let stalled = self.stalled.or_else(|| (stalled && !at_it).then(|| (reason, message.clone())));
         let on_its_way = matches!(reason, Reason::Starting | Reason::Creating | Reason::CrashLoop);
         let reconciling =
             self.reconciling.or_else(|| (!ready && stalled.is_none() && on_its_way).then(|| (reason, message.clone())));

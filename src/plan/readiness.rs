@@ -46,7 +46,7 @@ impl Verdict {
 pub fn verdict(service: &Service, container: &Container, cx: &PlanContext<'_>) -> Verdict {
     match container.state {
         RunState::Running => running(service, container, cx),
-        RunState::Paused => Verdict::new(false, Reason::Paused, "paused outside env-manager; left alone"),
+        RunState::Paused => Verdict::new(false, Reason::Paused, "paused outside env-manager; left alone").stalled(),
         RunState::Restarting => {
             let verdict = Verdict::new(false, Reason::CrashLoop, crash_text(container));
             let ended_at = container.finished_at.unwrap_or(cx.now);

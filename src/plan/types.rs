@@ -246,6 +246,16 @@ impl Target {
             Self::Existing { name, .. } | Self::Created { name } => name,
         }
     }
+
+    /// The same container, after it has taken another name.
+    #[must_use]
+    pub fn renamed(self, to: &str) -> Self {
+        let name = to.to_owned();
+        match self {
+            Self::Existing { id, .. } => Self::Existing { id, name },
+            Self::Created { .. } => Self::Created { name },
+        }
+    }
 }
 
 /// Why a step is taken.

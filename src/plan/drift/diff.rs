@@ -28,6 +28,12 @@ impl Diff<'_> {
         self.changes.push(FieldChange { field: field.into(), old, new, closed_by, cause });
     }
 
+    /// What files hold is compared by hashes.
+    pub(super) fn contents(&mut self, field: impl Into<String>) {
+        let (old, new) = (Some("earlier contents".to_owned()), Some("new contents".to_owned()));
+        self.push_as(field, old, new, ClosedBy::Replace, Cause::SpecChanged);
+    }
+
     /// A field that nobody but a spec sets.
     pub(super) fn eq<T: PartialEq>(&mut self, field: &str, old: &T, new: &T, show: impl Fn(&T) -> Option<String>) {
         if old != new {

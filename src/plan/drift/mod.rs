@@ -165,7 +165,9 @@ fn compare(
     } else if !secret_env.is_empty()
         && !container.owner.secrets_hash.as_ref().is_some_and(|h| h.matches_secrets(service))
     {
-        d.push("secretEnv", Some("<secret>".to_owned()), Some("<another secret>".to_owned()));
+        // No spec tells values and contents, so their hashes say nothing of who changed them: the source.
+        let (old, new) = (Some("<secret>".to_owned()), Some("<another secret>".to_owned()));
+        d.push_as("secretEnv", old, new, ClosedBy::Replace, Cause::SpecChanged);
     }
     d.engine_default("stop.signal", was.stop_signal.as_ref(), stop_signal.as_ref(), Clone::clone);
     d.eq("probes.docker", &was.image_healthcheck, image_healthcheck, |on| {
@@ -174,12 +176,13 @@ fn compare(
 
     compare_mounts(d, service, container, mounts);
     let uploaded = if security.read_only_root_filesystem { &[][..] } else { &files[..] };
+    let targets = list(uploaded.iter().map(|f| &f.target));
     match &container.files_marker {
         None if uploaded.is_empty() => {}
-        None => d.push("files", None, Some(format!("{} files", uploaded.len()))),
+        None => d.push("files", None, targets),
         Some(_) if uploaded.is_empty() => d.push("files", Some("uploaded".to_owned()), None),
         Some(marker) if marker.matches_files(service) => {}
-        Some(_) => d.push("files", Some("other contents".to_owned()), list(uploaded.iter().map(|f| &f.target))),
+        Some(_) => d.contents("files"),
     }
     let show_device = |x: &crate::resource::spec::Device| format!("{}:{}:{}", x.host, x.container, x.permissions);
     d.set("devices", &was.devices.iter().map(show_device).collect(), &devices.iter().map(show_device).collect());

@@ -43,8 +43,10 @@ pub(super) fn compare_mounts(d: &mut Diff<'_>, service: &Service, container: &Co
                 MountSource::Bind { path, .. } => Some(path.as_str()),
                 _ => None,
             });
-            if !bound.is_some_and(|path| path.ends_with(&wanted)) {
-                d.push(format!("files.{target}"), bound.map(str::to_owned), Some(wanted));
+            match bound {
+                Some(path) if path.ends_with(&wanted) => {}
+                Some(_) => d.contents(format!("files.{target}")),
+                None => d.push(format!("files.{target}"), None, Some("bound".to_owned())),
             }
         }
     }

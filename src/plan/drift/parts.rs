@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::diff::{Diff, flag};
 use crate::plan::types::{Cause, ClosedBy};
+use crate::resource::container::ContainerId;
 use crate::resource::observed::ServiceObserved;
 use crate::resource::spec::{DeviceRequest, Logging, NamespaceMode, NetworkMode, Resources, Security, Ulimit};
 
@@ -68,6 +69,14 @@ impl Namespace {
         Self { text, of_service: true }
     }
 
+    /// With the twelve digits of an id that Docker's own tables show.
+    fn shown(self) -> String {
+        match self.text.strip_prefix("container:") {
+            Some(id) => format!("container:{}", ContainerId::new(id)),
+            None => self.text,
+        }
+    }
+
     fn is_container(&self) -> bool {
         self.text.starts_with("container:")
     }
@@ -90,7 +99,7 @@ pub(super) fn compare_namespace(d: &mut Diff<'_>, field: &str, old: Option<Names
     }
     let moved = new.as_ref().is_some_and(|n| n.of_service) && old.as_ref().is_some_and(Namespace::is_container);
     let cause = if moved && d.cause == Cause::ChangedOutside { Cause::NamespaceReplaced } else { d.cause };
-    d.push_as(field, old.map(|n| n.text), new.map(|n| n.text), ClosedBy::Replace, cause);
+    d.push_as(field, old.map(|n| n.shown()), new.map(|n| n.shown()), ClosedBy::Replace, cause);
 }
 
 pub(super) fn compare_resources(d: &mut Diff<'_>, was: &Resources, wanted: &Resources) {

@@ -23,6 +23,10 @@ impl<'a> Run<'a> {
             let steps = discard(old, grace, Cause::Superseded);
             return d.act(Action::Replace, steps, said(Reason::Replacing, "removing the old container"));
         }
+        if self.has_ended_as_one_shot(current) {
+            // Whoever waits for its completion waits for the next run.
+            d.say(false, Reason::Replacing, "what ran is not what the manifest asks for now");
+        }
 
         // 1. The new one, complete.
         let usable = self.cast.next.filter(|n| n.state == RunState::Created && self.fits(n));
@@ -46,7 +50,7 @@ impl<'a> Run<'a> {
         };
         // 3. The new one takes the name and starts.
         steps.push(step(Op::Rename { target: target.clone(), to: name.to_owned() }, cause));
-        steps.push(step(Op::Start(target), cause));
+        steps.push(step(Op::Start(target.renamed(name)), cause));
         let what = format!("replacing the container (generation {})", self.generation);
         d.act(Action::Replace, steps, said(Reason::Replacing, what));
 

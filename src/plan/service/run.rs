@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
                 let mut steps = if created { self.complete_steps(next) } else { Vec::new() };
                 steps.extend(rename_from_any_state(next, name, grace, Cause::Resumed));
                 if created {
-                    steps.push(start(next, Cause::Resumed));
+                    steps.push(step(Op::Start(existing(next).renamed(name)), Cause::Resumed));
                 }
                 d.act(Action::Replace, steps, carrying_on);
                 // The rest of what was begun: whatever the dependencies say now.

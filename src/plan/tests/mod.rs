@@ -9,7 +9,6 @@
 //! | [`promises`] | P3, P4, P5, P7, P8, P9, P11 |
 //! | [`drift`] | every field of a spec |
 
-#[allow(dead_code, unused_macros, unused_imports, reason = "situations follow")]
 mod case;
 mod drift;
 mod engine;
