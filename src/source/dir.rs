@@ -76,7 +76,7 @@ pub fn load(path: &Path, cx: &LoadContext<'_>) -> Loaded {
         invalid: built.invalid,
         has_errors: completeness != Completeness::Whole || findings.iter().any(Finding::is_error),
     };
-    Loaded { set, findings, notes, completeness, files: files.len() }
+    Loaded { set, findings, notes, completeness, files: files.len() - contents.len() }
 }
 
 /// A file that a manifest names in `files`, and that does not look like a manifest itself.

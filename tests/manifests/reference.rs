@@ -19,11 +19,7 @@ pub fn tables(schema: &Value) -> String {
         for (field, property) in definition["properties"].as_object().unwrap() {
             let what = property.get("description").and_then(Value::as_str).unwrap_or_default();
             assert!(!what.is_empty(), "{name}.{field} has no description");
-            out.push_str(&format!(
-                "| `{field}` | {} | {} |\n",
-                kind(schema, property),
-                one_line(what).replace('|', "\\|")
-            ));
+            out.push_str(&format!("| `{field}` | {} | {} |\n", kind(property), one_line(what).replace('|', "\\|")));
         }
         out.push('\n');
     }
@@ -34,7 +30,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn kind(root: &Value, schema: &Value) -> String {
+fn kind(schema: &Value) -> String {
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
         let name = reference.trim_start_matches("#/definitions/");
         return format!("[{name}](#{})", name.to_lowercase());
@@ -49,7 +45,7 @@ fn kind(root: &Value, schema: &Value) -> String {
         if let Some(options) = schema.get(part).and_then(Value::as_array) {
             // Null and `${VAR}` go without saying.
             let is_said = |o: &&Value| o["type"] != "null" && !(o["type"] == "string" && o.get("pattern").is_some());
-            let mut texts: Vec<String> = options.iter().filter(is_said).map(|o| kind(root, o)).collect();
+            let mut texts: Vec<String> = options.iter().filter(is_said).map(kind).collect();
             texts.dedup();
             return texts.join(" or ");
         }
@@ -61,8 +57,8 @@ fn kind(root: &Value, schema: &Value) -> String {
     };
     let pattern = schema.get("pattern").and_then(Value::as_str).unwrap_or_default();
     match types[..] {
-        ["array"] => format!("list of {}", kind(root, &schema["items"])),
-        ["object"] => format!("names → {}", kind(root, &schema["additionalProperties"])),
+        ["array"] => format!("list of {}", kind(&schema["items"])),
+        ["object"] => format!("names → {}", kind(&schema["additionalProperties"])),
         ["integer"] => "whole number".to_owned(),
         ["boolean"] => "`true`, `false`".to_owned(),
         [_, ..] if pattern.contains("µ") => "duration".to_owned(),

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | this one | [`Convert`]: one document's context, through which every value is read |
 //! | [`service`] | a Service as a whole |
+//! | [`fields`] | single fields that have a shape of their own |
 //! | [`process`] | command, environment, secrets |
 //! | [`storage`] | volumes, tmpfs, files, devices |
 //! | [`network`] | ports and networks of a service |
@@ -12,6 +13,7 @@
 //! | [`probe`] | probes |
 //! | [`infra`] | Network, Volume, Stack |
 
+mod fields;
 pub(super) mod infra;
 mod limits;
 mod network;
