@@ -1,0 +1,73 @@
+//! A program run to its end and measured, which does not outlive the benchmark.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
+use wait4::Wait4;
+
+use crate::docker::{Result, error};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    /// From before the fork until it was reaped.
+    pub wall: Duration,
+    /// Its own, user and system; the engine's is not in it.
+    pub cpu: Duration,
+    pub max_rss_kib: u64,
+}
+
+/// Fails unless it exits with 0 within `limit`. What it writes goes to `log`, and its end into the error.
+pub async fn run(mut command: Command, log: &Path, limit: Duration) -> Result<Measured> {
+    let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let files = File::create(log).and_then(|out| Ok((out.try_clone()?, out)));
+    let (out, err) = files.or_else(|e| error(format!("{}: {e}", log.display())))?;
+    // A group of its own, so that a Ctrl-C at the terminal reaches the benchmark alone, which then ends it.
+    command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
+
+    let begin = Instant::now();
+    let child = command.spawn().or_else(|e| error(format!("cannot run {name}: {e}")))?;
+    let mut guard = Guard(Some(Pid::from_child(&child)));
+    let waiting = spawn_blocking(move || {
+        let used = child.wait4();
+        (used, begin.elapsed())
+    });
+    let (used, wall) = match timeout(limit, waiting).await {
+        Ok(Ok((Ok(used), wall))) => {
+            guard.0 = None;
+            (used, wall)
+        }
+        Ok(Ok((Err(e), _))) => return error(format!("cannot wait for {name}: {e}")),
+        Ok(Err(e)) => return error(format!("cannot wait for {name}: {e}")),
+        Err(_) => return error(format!("{name} was not done after {limit:?}\n{}", tail(log))),
+    };
+    if !used.status.success() {
+        return error(format!("{name} failed: {}\n{}", used.status, tail(log)));
+    }
+    let cpu = used.rusage.utime + used.rusage.stime;
+    Ok(Measured { wall, cpu, max_rss_kib: used.rusage.maxrss / 1024 })
+}
+
+/// Kills the group when dropped, unless it has been reaped: its number may be another's then.
+struct Guard(Option<Pid>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended by itself just now.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(25)..].join("\n")
+}
