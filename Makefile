@@ -66,9 +66,10 @@ lint: ## format, clippy, shellcheck
 			deploy/local-images/build deploy/local-images/*/rootfs deploy/local-images/*/*-run deploy/local-images/redis/redis-server
 	fi
 
+# BENCH="--rounds 3", "--quick", "--sweep": docs/benchmarks.md.
 bench: engine test-tools ## cold start and no-op, against docker-compose and the floor
 	@deploy/local-images/build
-	$(CARGO) bench --profile quick --bench converge
+	$(CARGO) bench --quiet --profile quick --bench converge -- $(BENCH)
 
 clean: ## removes what Cargo built; images and services stay
 	@$(CARGO) clean
