@@ -16,14 +16,14 @@ pub(super) fn translate(call: Call, subject: &str, address: &str, error: &Error)
     let (kind, message) = match error {
         Error::DockerResponseServerError { status_code, message } => {
             let kind = classify(call, *status_code, message, subject);
-            let message = readable(&kind, message);
+            let message = readable(call, &kind, message);
             let message = if message.is_empty() { format!("the engine answered {status_code}") } else { message };
             (kind, message)
         }
         // In the middle of a pull: the status was 200.
         Error::DockerStreamError { error } => {
             let kind = classify(call, 200, error, subject);
-            let message = readable(&kind, error);
+            let message = readable(call, &kind, error);
             (kind, message)
         }
         Error::RequestTimeoutError => (ErrorKind::Timeout, "the engine did not answer in time".to_owned()),
@@ -94,10 +94,11 @@ pub(super) fn classify(call: Call, status: u16, message: &str, subject: &str) ->
             ErrorKind::NamespaceGone
         };
     }
-    if says("of a non running container") || (says("cannot join") && says("container")) {
+    let cannot_join = any(&["of a non running container", "cannot join ", "can't join "]);
+    if cannot_join || (call == Call::Start && says(" is not running")) {
         return ErrorKind::NamespaceGone;
     }
-    if any(&["no such image", "no such manifest"]) {
+    if any(&["no such image", "no such manifest", "does not match the specified platform"]) {
         return ErrorKind::ImageNotFound;
     }
     if says("no such network") || (status == 404 && text.starts_with("network ") && says("not found")) {
@@ -136,6 +137,10 @@ fn is_refusal(call: Call, status: u16, text: &str) -> bool {
         "read-only file system",
         "operating system is not supported",
         "unable to find user",
+        "unable to find group",
+        "invalid subnet",
+        "it does not belong to any of this network's subnets",
+        "error looking up logging plugin",
         "no matching entries in passwd file",
         "not a directory",
         "invalid --security-opt",
@@ -158,7 +163,9 @@ fn is_refusal(call: Call, status: u16, text: &str) -> bool {
     let runtime = any(&["oci runtime", "failed to create shim", "failed to create task", "runc create failed"])
         && !any(&["deadline exceeded", "temporarily unavailable", "cannot allocate memory", "timed out", "timeout"]);
     // An ambiguous network name is a 400 that goes away with the surplus network.
-    makes && ((status == 400 && !text.contains("ambiguous")) || runtime)
+    // `plugin "nope" not found`: a driver that is not installed.
+    let driver = status == 404 && text.contains("plugin") && text.contains("not found");
+    makes && ((status == 400 && !text.contains("ambiguous")) || runtime || driver)
 }
 
 fn classify_pull(text: &str) -> ErrorKind {
@@ -206,8 +213,9 @@ fn names(text: &str, phrase: &str, subject: &str) -> bool {
     let named = text.split(phrase).nth(1).unwrap_or_default();
     let named = named.split(|c: char| c.is_whitespace() || c == '"' || c == ',').next().unwrap_or_default();
     let named = named.trim_end_matches(['.', ':']);
-    let subject = subject.to_ascii_lowercase();
-    !named.is_empty() && (named.starts_with(&subject) || subject.starts_with(named))
+    // `4f2a… to network …`
+    let subject = subject.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+    !named.is_empty() && !subject.is_empty() && (named.starts_with(&subject) || subject.starts_with(named))
 }
 
 /// `… is already in use by container "4f2a…". You have to …`
@@ -253,7 +261,7 @@ fn retry_after(text: &str) -> Option<Duration> {
 }
 
 /// One line, without what only a developer of Docker can use, and with what a person can do.
-fn readable(kind: &ErrorKind, message: &str) -> String {
+fn readable(call: Call, kind: &ErrorKind, message: &str) -> String {
     let line = one_line(message);
     let mut text = line.strip_prefix("Error response from daemon: ").unwrap_or(&line);
     // `driver failed programming external connectivity on endpoint NAME (64 digits): …`
@@ -266,7 +274,33 @@ fn readable(kind: &ErrorKind, message: &str) -> String {
         ErrorKind::PullDenied => format!("the registry refuses: not there, or it needs `docker login` ({text})"),
         ErrorKind::Throttled { .. } => format!("the registry asks to wait ({text})"),
         ErrorKind::ImageNotFound => format!("the image is not there ({text})"),
+        ErrorKind::Other if call == Call::Pull => match pull_trouble(&text.to_ascii_lowercase()) {
+            Some(trouble) => format!("{trouble} ({text})"),
+            None => text.to_owned(),
+        },
         _ => text.to_owned(),
+    }
+}
+
+/// What a person makes of Go's network errors.
+fn pull_trouble(text: &str) -> Option<&'static str> {
+    let any = |phrases: &[&str]| phrases.iter().any(|p| text.contains(p));
+    if any(&["verification failed", "digest mismatch", "unexpected commit digest", "failed size validation"]) {
+        Some("what came is not what its digest promises")
+    } else if any(&["unexpected eof", "connection reset", "broken pipe"]) {
+        Some("the download broke off")
+    } else if text.contains("no such host") {
+        Some("the registry's name does not resolve")
+    } else if any(&[
+        "connection refused",
+        "i/o timeout",
+        "awaiting headers",
+        "tls handshake timeout",
+        "no route to host",
+    ]) {
+        Some("the registry cannot be reached")
+    } else {
+        None
     }
 }
 
