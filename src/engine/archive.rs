@@ -42,6 +42,9 @@ fn head(kind: tar::EntryType, mode: u32) -> tar::Header {
     header.set_entry_type(kind);
     header.set_mode(mode);
     header.set_mtime(MODIFIED);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
     header
 }
 

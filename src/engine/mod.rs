@@ -5,6 +5,8 @@
 //! the engine: after a deadline re-inspect, never assume.
 
 pub mod archive;
+#[cfg(feature = "crash-points")]
+pub mod crash_points;
 pub mod docker;
 mod error;
 #[cfg(test)]

@@ -182,11 +182,11 @@ impl Engine for Docker {
     }
 
     async fn set_restart_policy(&self, id: &ContainerId, policy: RestartPolicy) -> Result<()> {
-        let body = ContainerUpdateBody {
-            restart_policy: Some(create::restart_policy(policy)),
-            ..ContainerUpdateBody::default()
-        };
-        self.call(Call::SetRestartPolicy, &id.to_string(), self.client.update_container(&id.0, body)).await
+        let deadline = self.deadlines.of(Call::SetRestartPolicy);
+        match tokio::time::timeout(deadline, self.update_until_done(id, policy)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(timed_out(Call::SetRestartPolicy, &id.to_string(), deadline)),
+        }
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<()> {
@@ -255,6 +255,24 @@ impl Docker {
             Some(Inspected::Owned(c)) => c.endpoints.values().any(|e| e.network_id == *network),
             _ => false,
         })
+    }
+
+    /// A container that ends in the very moment of the call (a restarting one does so all the time)
+    /// makes the engine fail and put the old policy back.
+    async fn update_until_done(&self, id: &ContainerId, policy: RestartPolicy) -> Result<()> {
+        let subject = id.to_string();
+        loop {
+            let body = ContainerUpdateBody {
+                restart_policy: Some(create::restart_policy(policy)),
+                ..ContainerUpdateBody::default()
+            };
+            match self.call(Call::SetRestartPolicy, &subject, self.client.update_container(&id.0, body)).await {
+                Err(error) if error.message.contains("cannot update a stopped container") => {
+                    tokio::time::sleep(MOMENT).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Until nothing bears the id any more, and so its name is free.

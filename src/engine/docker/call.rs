@@ -117,14 +117,18 @@ impl Deadlines {
 impl Docker {
     /// Makes one call: negotiates the API version if that has not been done yet, keeps the call's
     /// deadline, translates errors.
-    pub(super) async fn call<T>(
-        &self,
+    // Boxed, since bollard's futures hold whole request bodies: what awaits them stays small.
+    pub(super) fn call<'a, T: 'a>(
+        &'a self,
         call: Call,
-        subject: &str,
-        work: impl Future<Output = std::result::Result<T, bollard::errors::Error>>,
-    ) -> Result<T> {
-        self.api(call, subject).await?;
-        self.within(call, self.deadlines.of(call), subject, work).await
+        subject: &'a str,
+        work: impl Future<Output = std::result::Result<T, bollard::errors::Error>> + Send + 'a,
+    ) -> impl Future<Output = Result<T>> + Send + 'a {
+        let work = Box::pin(work);
+        async move {
+            self.api(call, subject).await?;
+            self.within(call, self.deadlines.of(call), subject, work).await
+        }
     }
 
     /// The part of [`Docker::call`] that keeps a deadline and translates errors.
@@ -133,7 +137,7 @@ impl Docker {
         call: Call,
         deadline: Duration,
         subject: &str,
-        work: impl Future<Output = std::result::Result<T, bollard::errors::Error>>,
+        work: impl Future<Output = std::result::Result<T, bollard::errors::Error>> + Send,
     ) -> Result<T> {
         match tokio::time::timeout(deadline, work).await {
             Ok(Ok(value)) => Ok(value),

@@ -1,0 +1,9 @@
+//! The adapter on a real engine: what `docs/engine.md` and the `Engine` trait promise.
+
+#[path = "../common/engine.rs"]
+mod common;
+
+mod data;
+mod lifecycle;
+mod network;
+mod streams;
