@@ -6,4 +6,5 @@ mod common;
 mod data;
 mod lifecycle;
 mod network;
+mod silence;
 mod streams;

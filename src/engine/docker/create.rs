@@ -263,3 +263,6 @@ fn shared(field: &str, service: &str, ids: &BTreeMap<String, ContainerId>) -> Re
         .map(|id| format!("container:{}", id.0))
         .ok_or_else(|| (ErrorKind::NamespaceGone, format!("{field}: service {service} has no container to share")))
 }
+
+#[cfg(test)]
+mod tests;
