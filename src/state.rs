@@ -40,17 +40,16 @@ pub struct StateDir {
 impl StateDir {
     const FILE: &str = "services.json";
 
-    /// Reads what is there. A file that cannot be parsed counts as lost, with a warning.
+    /// Reads what is there, and makes nothing. A file that cannot be parsed counts as lost, with a warning.
     ///
     /// # Errors
-    /// Where the directory cannot be made or read.
+    /// Where the directory cannot be read.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StateError> {
         let dir = dir.into();
         let wrap = |path: &Path| {
             let path = path.to_owned();
             move |source| StateError::Io { path, source }
         };
-        std::fs::create_dir_all(&dir).map_err(wrap(&dir))?;
         let path = dir.join(Self::FILE);
         let records = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
@@ -95,6 +94,7 @@ impl StateDir {
         let path = self.dir.join(Self::FILE);
         let partial = self.dir.join("services.json.partial");
         let write = || -> io::Result<()> {
+            std::fs::create_dir_all(&self.dir)?;
             let mut file = File::create(&partial)?;
             serde_json::to_writer(&mut file, &self.records).map_err(io::Error::other)?;
             file.sync_all()?;
@@ -110,6 +110,7 @@ impl StateDir {
     pub fn lock(&self, what: &str) -> Result<Lock, StateError> {
         let path = self.dir.join("lock");
         let wrap = |source| StateError::Io { path: path.clone(), source };
+        std::fs::create_dir_all(&self.dir).map_err(wrap)?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(wrap)?;
         match file.try_lock() {
@@ -179,6 +180,15 @@ mod tests {
         let mut state = StateDir::open(dir.path()).unwrap();
         assert_eq!(state.generation("redis", &spec("redis:8")), 2);
         assert_eq!(state.generation("redis", &spec("redis:7")), 3);
+    }
+
+    #[test]
+    fn looking_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let stack = dir.path().join("stack");
+        let mut state = StateDir::open(&stack).unwrap();
+        state.generation("redis", &spec("redis:7"));
+        assert!(!stack.exists());
     }
 
     #[test]

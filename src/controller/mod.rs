@@ -47,7 +47,7 @@ use crate::resource::ResourceKey;
 use crate::resource::desired::{Desired, DesiredSet, DesiredSpec};
 use crate::resource::key::Kind;
 use crate::resource::status::Status;
-use crate::state::{StateDir, StateError};
+use crate::state::StateDir;
 use crate::store::Store;
 
 use graph::Graph;
@@ -143,11 +143,9 @@ impl<E: Engine> Controller<E> {
         &self.shared.desired
     }
 
-    /// Takes a new desired state, and queues what changed.
-    ///
-    /// # Errors
-    /// Where generations cannot be written down.
-    pub fn set_desired(&self, set: &DesiredSet, state: &mut StateDir) -> Result<(), StateError> {
+    /// Takes a new desired state, and queues what changed. Generations are counted in `state`; whoever
+    /// applies saves it.
+    pub fn set_desired(&self, set: &DesiredSet, state: &mut StateDir) {
         let shared = &self.shared;
         let mut desired = BTreeMap::new();
         let mut modes = BTreeMap::new();
@@ -170,7 +168,6 @@ impl<E: Engine> Controller<E> {
             let mode = if shared.settings.remove_all { Mode::Removing } else { Mode::Frozen };
             modes.insert(key.clone(), mode);
         }
-        state.save()?;
         let graph = Arc::new(Graph::new(desired.values()));
         *shared.graph.write().unwrap_or_else(PoisonError::into_inner) = graph;
         *lock(&shared.modes) = modes;
@@ -186,7 +183,6 @@ impl<E: Engine> Controller<E> {
         for key in set.invalid.keys() {
             shared.queue.add(key.clone());
         }
-        Ok(())
     }
 
     /// Lists what our stack owns on the engine, and judges what nothing asks for.

@@ -107,7 +107,8 @@ impl World {
         let info = EngineInfo { local: true, ..EngineInfo::default() };
         let controller = Controller::new(Arc::clone(&self.engine), info, settings, Arc::new(self.engine.clock));
         let mut state = StateDir::open(self.state.path()).unwrap();
-        controller.set_desired(set, &mut state).unwrap();
+        controller.set_desired(set, &mut state);
+        state.save().unwrap();
         controller
     }
 

@@ -60,7 +60,8 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     let _lock = state.lock("env-manager apply").map_err(|e| Failure::from_error(Exit::Error, &e))?;
 
     let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
-    let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing)?;
+    let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
+    state.save().map_err(|e| Failure::from_error(Exit::Error, &e))?;
     let prune = controller.judge_orphans(&manifests.loaded.set, arguments.allow_prune).await.map_err(engine_failed)?;
     let mut notes = refusals(&prune);
     let mut reporter = Reporter::new(&session.terminal.err, &session.bars, manifests.services());
@@ -72,7 +73,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
         // Last, and only if the manifests are still what they were: half a `git checkout` must not
         // remove what its other half describes.
         if manifests.are_settled(session, &configuration, config.prune_delay).await {
-            round.controller = stack.controller(config, &manifests, &mut state, Removing::Nothing)?;
+            round.controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
             prune.remove.iter().filter(|k| k.kind == Kind::Service).for_each(|k| state.forget(&k.name));
             round.controller.remove(prune.remove);
             ending = round.run().await?;

@@ -46,7 +46,7 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failur
     let owned =
         owned_resources(&*stack.engine, &config.stack).await.map_err(|e| Failure::from_error(Exit::Unreachable, &e))?;
     let removing = if arguments.volumes { Removing::Volumes } else { Removing::Containers };
-    let controller = stack.controller(config, &manifests, &mut state, removing)?;
+    let controller = stack.controller(config, &manifests, &mut state, removing);
     let (ours, others): (Vec<_>, Vec<_>) =
         owned.into_iter().partition(|r| arguments.all_sources || r.source == manifests.loaded.set.source);
     let volumes_too = |key: &ResourceKey| key.kind != Kind::Volume || arguments.volumes;

@@ -50,7 +50,7 @@ pub async fn run(session: &Session, output: OutputArg, detailed: bool, allow_pru
     let stack = Stack::connect(session, config).await?;
     let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
     let mut state = state_dir(config)?;
-    let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing)?;
+    let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
     let prune = controller.judge_orphans(&manifests.loaded.set, allow_prune).await.map_err(engine_failed)?;
     let notes = refusals(&prune);
     let orphans = prune.remove.clone();

@@ -109,16 +109,13 @@ impl Stack {
     }
 
     /// A controller that knows what is desired. `removing`: of `down`, and whether volumes go too.
-    ///
-    /// # Errors
-    /// Where the state directory cannot be written.
     pub fn controller(
         &self,
         config: &Config,
         manifests: &Manifests,
         state: &mut StateDir,
         removing: Removing,
-    ) -> Result<Controller<Docker>, Failure> {
+    ) -> Controller<Docker> {
         let set = &manifests.loaded.set;
         let settings = Settings {
             stack: config.stack.clone(),
@@ -140,8 +137,8 @@ impl Stack {
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let controller = Controller::new(Arc::clone(&self.engine), self.info.clone(), settings, clock);
-        controller.set_desired(set, state).map_err(|e| Failure::from_error(Exit::Error, &e))?;
-        Ok(controller)
+        controller.set_desired(set, state);
+        controller
     }
 
     /// What there is to say right now.

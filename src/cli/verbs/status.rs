@@ -39,7 +39,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     let stack = Stack::connect(session, config).await?;
     let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
     let mut state = state_dir(config)?;
-    let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing)?;
+    let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
     let prune = controller.judge_orphans(&manifests.loaded.set, false).await.map_err(engine_failed)?;
     controller.survey(manifests.loaded.set.invalid.keys().cloned(), true).await.map_err(engine_failed)?;
     let source = SourceView { kind: SourceKind::Engine, ..source::view(&configuration, &manifests.loaded) };
