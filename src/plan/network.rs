@@ -143,8 +143,11 @@ impl<'a> Planner<'a> {
         let cause = if spec.is_some() { Cause::Down } else { Cause::Orphaned };
         let external = spec.is_some_and(|s| s.external);
         let ours: Vec<_> = self.of_stack().filter(|n| self.made_here(n) && !external).collect();
-        if ours.is_empty() {
+        if self.observed.networks.is_empty() {
             return self.draft.say(false, Reason::Removing, "removed");
+        }
+        if ours.is_empty() {
+            return self.draft.say(true, Reason::Exists, "kept; not made by these manifests");
         }
         self.draft.say(false, Reason::Removing, "to be removed");
         let steps = ours.iter().map(|n| remove(n, cause)).collect();

@@ -99,7 +99,7 @@ pub(super) fn compare_namespace(d: &mut Diff<'_>, field: &str, old: Option<Names
     }
     let moved = new.as_ref().is_some_and(|n| n.of_service) && old.as_ref().is_some_and(Namespace::is_container);
     let cause = if moved && d.cause == Cause::ChangedOutside { Cause::NamespaceReplaced } else { d.cause };
-    d.push_as(field, old.map(|n| n.shown()), new.map(|n| n.shown()), ClosedBy::Replace, cause);
+    d.push_as(field, old.map(Namespace::shown), new.map(Namespace::shown), ClosedBy::Replace, cause);
 }
 
 pub(super) fn compare_resources(d: &mut Diff<'_>, was: &Resources, wanted: &Resources) {
