@@ -89,6 +89,8 @@ fn running(service: &Service, container: &Container, cx: &PlanContext<'_>) -> Ve
     }
     let reason = if seen.unreachable { Reason::ProbeUnreachable } else { Reason::ProbeFailed };
     if started {
+        // Until it has answered it is on its way up, not failing.
+        let reason = if seen.ready.is_none() && !seen.unreachable { Reason::Starting } else { reason };
         let mut verdict = Verdict::new(false, reason, told("the readiness probe has not answered yet"));
         verdict.dead = seen.live == Some(false);
         return verdict;

@@ -5,10 +5,10 @@ use super::attach::namespace_hosts;
 use super::run::Run;
 use crate::plan::draft::{Draft, condition_word, said};
 use crate::plan::types::{Gate, ImageWant};
-use crate::resource::ResourceKey;
 use crate::resource::image::{ImageState, PullFailureReason};
 use crate::resource::spec::{DependencyCondition, PullPolicy};
 use crate::resource::status::Reason;
+use crate::resource::{Kind, ResourceKey};
 
 impl Run<'_> {
     /// Before a container is created. Pulls go on while something else holds it back.
@@ -52,7 +52,10 @@ impl Run<'_> {
             d.stalled = Some((Reason::DependencyStalled, message));
         } else {
             let names: Vec<_> = unmet.iter().map(|(key, c)| format!("{key} to be {}", condition_word(*c))).collect();
-            d.reconciling = Some((Reason::DependencyNotReady, format!("waits for {}", names.join(", "))));
+            // Networks and volumes are made in a moment: that is no blockade.
+            let blocked = unmet.iter().any(|(key, _)| key.kind == Kind::Service);
+            let reason = if blocked { Reason::DependencyNotReady } else { Reason::Pending };
+            d.reconciling = Some((reason, format!("waits for {}", names.join(", "))));
         }
         d.gate(Gate::Deps(unmet));
     }
