@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
+use crate::resource::container::ContainerId;
 use crate::resource::hash::{SpecHash, service_hash};
 use crate::resource::spec::ServiceSpec;
 
@@ -30,11 +32,27 @@ struct Record {
     spec: ServiceSpec,
 }
 
+/// A run of a container that has passed its startup gate: a later process need not ask again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedGate {
+    pub container: ContainerId,
+    pub started_at: Timestamp,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Content {
+    services: BTreeMap<String, Record>,
+    passed_gates: BTreeMap<String, PassedGate>,
+}
+
 /// Of one stack.
 #[derive(Debug)]
 pub struct StateDir {
     dir: PathBuf,
-    records: BTreeMap<String, Record>,
+    content: Content,
+    /// Something is to be written.
+    changed: bool,
 }
 
 impl StateDir {
@@ -51,15 +69,15 @@ impl StateDir {
             move |source| StateError::Io { path, source }
         };
         let path = dir.join(Self::FILE);
-        let records = match std::fs::read(&path) {
+        let content = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
                 tracing::warn!(path = %path.display(), %error, "state file cannot be read; generations begin again");
-                BTreeMap::new()
+                Content::default()
             }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Content::default(),
             Err(error) => return Err(wrap(&path)(error)),
         };
-        Ok(Self { dir, records })
+        Ok(Self { dir, content, changed: false })
     }
 
     /// Where files are written that containers with a read-only root bind.
@@ -71,11 +89,12 @@ impl StateDir {
     /// remembered. Remembers it; [`StateDir::save`] writes.
     pub fn generation(&mut self, name: &str, spec: &ServiceSpec) -> u64 {
         let hash = service_hash(spec);
-        match self.records.get(name) {
+        match self.content.services.get(name) {
             Some(record) if record.hash == hash => record.generation,
             old => {
                 let generation = old.map_or(1, |r| r.generation + 1);
-                self.records.insert(name.to_owned(), Record { generation, hash, spec: spec.clone() });
+                self.content.services.insert(name.to_owned(), Record { generation, hash, spec: spec.clone() });
+                self.changed = true;
                 generation
             }
         }
@@ -83,24 +102,40 @@ impl StateDir {
 
     /// Forgets a service that was removed.
     pub fn forget(&mut self, name: &str) {
-        self.records.remove(name);
+        self.changed |= self.content.services.remove(name).is_some();
+        self.changed |= self.content.passed_gates.remove(name).is_some();
     }
 
-    /// Writes to a new file and renames, so that a crash leaves the old or the new one whole.
+    pub fn passed_gates(&self) -> &BTreeMap<String, PassedGate> {
+        &self.content.passed_gates
+    }
+
+    pub fn set_passed_gates(&mut self, gates: BTreeMap<String, PassedGate>) {
+        self.changed |= self.content.passed_gates != gates;
+        self.content.passed_gates = gates;
+    }
+
+    /// Writes what changed: to a new file that is then renamed, so that a crash leaves the old or the
+    /// new one whole.
     ///
     /// # Errors
     /// Where the file cannot be written.
-    pub fn save(&self) -> Result<(), StateError> {
+    pub fn save(&mut self) -> Result<(), StateError> {
+        if !self.changed {
+            return Ok(());
+        }
         let path = self.dir.join(Self::FILE);
         let partial = self.dir.join("services.json.partial");
         let write = || -> io::Result<()> {
             std::fs::create_dir_all(&self.dir)?;
             let mut file = File::create(&partial)?;
-            serde_json::to_writer(&mut file, &self.records).map_err(io::Error::other)?;
+            serde_json::to_writer(&mut file, &self.content).map_err(io::Error::other)?;
             file.sync_all()?;
             std::fs::rename(&partial, &path)
         };
-        write().map_err(|source| StateError::Io { path: path.clone(), source })
+        write().map_err(|source| StateError::Io { path: path.clone(), source })?;
+        self.changed = false;
+        Ok(())
     }
 
     /// Takes the stack for this process, until the lock is dropped.
@@ -180,6 +215,20 @@ mod tests {
         let mut state = StateDir::open(dir.path()).unwrap();
         assert_eq!(state.generation("redis", &spec("redis:8")), 2);
         assert_eq!(state.generation("redis", &spec("redis:7")), 3);
+    }
+
+    #[test]
+    fn a_gate_that_was_passed_is_remembered_until_its_service_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let gate = PassedGate { container: ContainerId::new("c1"), started_at: Timestamp(7) };
+        let mut state = StateDir::open(dir.path()).unwrap();
+        state.set_passed_gates(BTreeMap::from([("redis".to_owned(), gate.clone())]));
+        state.save().unwrap();
+        let mut state = StateDir::open(dir.path()).unwrap();
+        assert_eq!(state.passed_gates().get("redis"), Some(&gate));
+        state.forget("redis");
+        state.save().unwrap();
+        assert!(StateDir::open(dir.path()).unwrap().passed_gates().is_empty());
     }
 
     #[test]

@@ -47,7 +47,7 @@ use crate::resource::ResourceKey;
 use crate::resource::desired::{Desired, DesiredSet, DesiredSpec};
 use crate::resource::key::Kind;
 use crate::resource::status::Status;
-use crate::state::StateDir;
+use crate::state::{PassedGate, StateDir};
 use crate::store::Store;
 
 use graph::Graph;
@@ -212,6 +212,18 @@ impl<E: Engine> Controller<E> {
     /// What is still to be removed. An orphan leaves this list when it is gone.
     fn removing(&self) -> Vec<ResourceKey> {
         lock(&self.shared.modes).iter().filter(|(_, m)| **m == Mode::Removing).map(|(k, _)| k.clone()).collect()
+    }
+
+    /// Runs that have passed their startup gate, for the next process.
+    pub fn passed_gates(&self) -> BTreeMap<String, PassedGate> {
+        let shared = &self.shared;
+        let gate = |(key, status): (ResourceKey, Arc<Status>)| {
+            let container = status.container.as_ref().filter(|c| c.running)?;
+            let passed = shared.prober.state(&key, &container.id).started;
+            let gate = PassedGate { container: container.id.clone(), started_at: container.started_at? };
+            passed.then(|| (key.name.to_string(), gate))
+        };
+        shared.status.snapshot().into_iter().filter_map(gate).collect()
     }
 
     /// Removes these, once what needs them is gone.

@@ -1,10 +1,12 @@
 //! What a controller is told at its start.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::backoff::Backoff;
 use crate::plan::prune::PruneGuards;
 use crate::resource::labels::SourceId;
+use crate::state::PassedGate;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -23,6 +25,8 @@ pub struct Settings {
     pub remove_volumes: bool,
     /// Where files are written that containers with a read-only root bind.
     pub files_dir: String,
+    /// Runs that an earlier process saw pass their startup gate, by service.
+    pub passed_gates: BTreeMap<String, PassedGate>,
     /// Of jitter and salts.
     pub seed: u64,
 }

@@ -102,6 +102,7 @@ impl World {
             remove_all,
             remove_volumes: false,
             files_dir: String::new(),
+            passed_gates: BTreeMap::new(),
             seed: 1,
         };
         let info = EngineInfo { local: true, ..EngineInfo::default() };

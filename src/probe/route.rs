@@ -26,6 +26,8 @@ pub struct Target {
     pub container: ContainerId,
     /// A changed value is a restart: everything known is forgotten.
     pub started_at: Option<Timestamp>,
+    /// An earlier process saw this run pass its startup gate: readiness is asked at once.
+    pub passed_before: bool,
     pub paused: bool,
     /// The container's own, in the order of its networks' names.
     pub addresses: Vec<IpAddr>,
@@ -48,6 +50,7 @@ impl Target {
         Self {
             container: container.id.clone(),
             started_at: container.started_at,
+            passed_before: false,
             paused: container.state == RunState::Paused,
             addresses: container.endpoints.values().filter_map(|e| e.address).collect(),
             host_network: container.config.network_mode == Some(NetworkMode::Host),
@@ -64,6 +67,13 @@ impl Target {
         self.addresses = holder.endpoints.values().filter_map(|e| e.address).collect();
         self.host_network = holder.config.network_mode == Some(NetworkMode::Host);
         self.published.clone_from(&holder.published);
+        self
+    }
+
+    /// This run is known to have passed its startup gate.
+    #[must_use]
+    pub fn passed_before(mut self, passed: bool) -> Self {
+        self.passed_before = passed;
         self
     }
 

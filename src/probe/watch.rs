@@ -111,7 +111,9 @@ impl Watch {
             slots: Default::default(),
             told: Told::default(),
         };
-        if watch.gate().is_none() {
+        // Without a readiness probe the gate is all there is to ask.
+        let passed_before = watch.target.passed_before && watch.probes.readiness.is_some();
+        if watch.gate().is_none() || (passed_before && watch.probes.startup.is_some()) {
             watch.started = Some(now);
         }
         watch.find_routes();

@@ -77,7 +77,6 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
             prune.remove.iter().filter(|k| k.kind == Kind::Service).for_each(|k| state.forget(&k.name));
             round.controller.remove(prune.remove);
             ending = round.run().await?;
-            state.save().map_err(|e| Failure::from_error(Exit::Error, &e))?;
         } else {
             notes.push("the manifests changed meanwhile, so nothing was removed; run apply again".to_owned());
             ending = Ending::Stuck;
@@ -85,6 +84,8 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     }
     let controller = round.controller;
     reporter.finish();
+    state.set_passed_gates(controller.passed_gates());
+    state.save().map_err(|e| Failure::from_error(Exit::Error, &e))?;
 
     let source = source::view(&configuration, &manifests.loaded);
     let mut view = stack.view(config, &controller, source, manifests.invalid());

@@ -133,6 +133,7 @@ impl Stack {
             remove_all: removing != Removing::Nothing,
             remove_volumes: removing == Removing::Volumes,
             files_dir: std::path::absolute(state.files_dir()).unwrap_or(state.files_dir()).display().to_string(),
+            passed_gates: state.passed_gates().clone(),
             seed: RandomState::new().build_hasher().finish(),
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;

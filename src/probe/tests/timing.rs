@@ -162,6 +162,22 @@ async fn a_gate_asks_execs_every_half_second_and_then_at_their_interval() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_passed_its_gate_before_is_asked_for_readiness_at_once() {
+    let w = world();
+    w.script.say("up", Answer::Code(1, ""));
+    let target = target("a").passed_before(true);
+    let probes = Probes { startup: Some(exec("up")), ..readiness(exec("ready")) };
+    w.prober.want(&key(), &target, &probes);
+    w.pass(ms(10)).await;
+    assert_eq!((w.script.times("up"), w.script.times("ready")), (vec![], vec![0]));
+    assert_eq!(w.state("a").ready, Some(true));
+    // With nothing else to ask, the gate is asked all the same.
+    w.prober.want(&ResourceKey::service("other"), &target, &Probes { startup: Some(exec("up")), ..Probes::default() });
+    w.pass(ms(10)).await;
+    assert_eq!(w.script.times("up"), [10]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_readiness_probe_without_startup_probe_is_asked_at_the_gates_pace_until_it_passes() {
     let w = world();
     w.script.say("ready", Answer::Code(1, "not yet"));
