@@ -1,0 +1,158 @@
+//! A run of the planner against the model of an engine, from any state that something or somebody may
+//! have left the containers of a service in, until nothing is left to be done.
+
+use super::case::{Case, attachment, describe, kafka, network};
+use super::engine::{Engine, is_stray};
+use crate::plan::types::Plan;
+use crate::resource::labels::FAILED;
+use crate::resource::observed::RunState;
+use crate::resource::probe::ProbeState;
+use crate::resource::spec::RestartPolicy;
+
+pub const STATES: [RunState; 7] = [
+    RunState::Created,
+    RunState::Running,
+    RunState::Paused,
+    RunState::Restarting,
+    RunState::Exited,
+    RunState::Dead,
+    RunState::Removing,
+];
+pub const PARTS: [&str; 5] = ["kafka", "kafka.next", "kafka.old", "kafka.failed", "astray"];
+/// Far more than any sequence takes.
+pub const ROUNDS: usize = 24;
+
+/// One container of the service, in any state that something or somebody may have left it in.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub state: RunState,
+    /// Made from the spec of now.
+    pub fits: bool,
+    pub uploaded: bool,
+    /// Its restart policy is `no`, as after being stopped on purpose.
+    pub hushed: bool,
+    pub exit_code: i64,
+}
+
+pub fn world(policy: RestartPolicy) -> Case {
+    let mut case = kafka().file("/etc/kafka.conf", "a=1").spec(|s| {
+        s.container.restart = policy;
+        s.container.networks.push(attachment("metrics"));
+    });
+    case.observed.networks.insert("metrics".to_owned(), vec![network("metrics", "net-2")]);
+    case
+}
+
+/// The same world with these containers in it.
+pub fn populate(world: &Case, parts: &[(usize, Part)]) -> Case {
+    let older = world.clone();
+    let mut case = world.clone().image_is("kafka:2");
+    for (index, part) in parts {
+        let from = if part.fits { &case } else { &older };
+        let mut from = from.clone();
+        from.observed.owned.clone_from(&case.observed.owned);
+        let made = from.has(PARTS[*index], part.state).observed.owned.pop().unwrap();
+        case.observed.owned.push(made);
+        case = case.but(|c| {
+            if !part.uploaded {
+                c.files_marker = None;
+            }
+            if part.hushed {
+                c.config.restart = RestartPolicy::No;
+            }
+            if c.state == RunState::Exited {
+                c.exit_code = Some(part.exit_code);
+            }
+        });
+    }
+    case.remember_images();
+    case
+}
+
+/// A run of the planner and the model until nothing is left to be done.
+pub struct Convergence {
+    pub case: Case,
+    pub engine: Engine,
+    /// Die before this call, once. 0 is the first one.
+    pub crash_before: Option<usize>,
+    /// And the engine with us.
+    pub engine_too: bool,
+    /// Whether a container that is not what the spec asks for passes its probes.
+    pub older_is_ready: bool,
+}
+
+impl Convergence {
+    pub fn of(case: Case) -> Self {
+        let engine = Engine::new(case.observed.clone(), case.now);
+        Self { case, engine, crash_before: None, engine_too: false, older_is_ready: true }
+    }
+
+    pub fn observe(&mut self) -> Plan {
+        self.case.observed.clone_from(&self.engine.observed);
+        self.case.now = self.engine.now;
+        let newest = self.case.observed.spec_image.as_ref().map(|i| i.id.clone());
+        let current = self.case.observed.named("kafka");
+        let up = current.is_some_and(|c| {
+            c.state == RunState::Running && (self.older_is_ready || Some(&c.image_id) == newest.as_ref())
+        });
+        self.case.probes =
+            ProbeState { started: up, ready: Some(up), message: "asked".to_owned(), ..ProbeState::default() };
+        self.case.plan()
+    }
+
+    /// # Panics
+    /// Where it does not converge, or breaks a promise on the way.
+    pub fn run(&mut self) -> Plan {
+        for _ in 0..ROUNDS {
+            let plan = self.observe();
+            let Some(stage) = plan.executable() else {
+                if plan.is_empty() && plan.status.ready && plan.status.settled {
+                    return plan;
+                }
+                self.engine.settle();
+                continue;
+            };
+            self.engine.begin_stage();
+            for step in &stage.steps {
+                if self.crash_before == Some(self.engine.trace.len()) {
+                    self.crash_before = None;
+                    if self.engine_too {
+                        self.engine.restart();
+                    }
+                    break;
+                }
+                if let Err(refused) = self.engine.apply(step, "kafka") {
+                    self.engine.trace.push(format!("  refused: {refused}"));
+                    self.engine.settle();
+                    break;
+                }
+            }
+        }
+        let plan = self.observe();
+        panic!("does not converge\n{}\n{}", self.engine.trace.join("\n"), describe(&plan, self.engine.now));
+    }
+
+    pub fn names(&self) -> Vec<&str> {
+        self.engine.observed.owned.iter().map(|c| c.name.as_str()).collect()
+    }
+
+    /// Nothing is left over: one container, of the spec, running; refused ones are kept, quiet.
+    pub fn check(&self) {
+        let trace = || format!("{:?}\n{}", self.names(), self.engine.trace.join("\n"));
+        let current =
+            self.engine.observed.named("kafka").unwrap_or_else(|| panic!("nothing bears the name\n{}", trace()));
+        assert_eq!(current.image_id, self.case.observed.spec_image.as_ref().unwrap().id, "{}", trace());
+        assert!(current.files_marker.is_some() && current.endpoints.len() == 2, "not whole\n{}", trace());
+        assert_eq!(current.config.restart, self.case.spec.container.restart, "{}", trace());
+        for other in self.engine.observed.owned.iter().filter(|c| c.name != "kafka") {
+            let failed = other.name.ends_with(FAILED);
+            assert!(failed || is_stray(other, "kafka"), "{} is left over\n{}", other.name, trace());
+            assert!(!failed || !other.is_running(), "{} runs\n{}", other.name, trace());
+            assert!(!failed || other.config.restart == RestartPolicy::No || self.is_one_shot(), "{}", trace());
+        }
+    }
+
+    pub fn is_one_shot(&self) -> bool {
+        self.case.spec.container.restart.is_one_shot()
+    }
+}
