@@ -57,9 +57,9 @@ struct Arguments {
     /// What the floor creates and starts at a time
     #[arg(long, default_value_t = 5)]
     floor_concurrency: usize,
-    /// Let the floor create everything at once, before gates open
+    /// Let the floor create each container only when it may be started, instead of all at once
     #[arg(long)]
-    floor_ahead: bool,
+    floor_at_gates: bool,
     /// Run the floor once, print its timeline as JSON, and leave the containers
     #[arg(long, hide = true, value_name = "MANIFESTS")]
     floor_once: Option<PathBuf>,
@@ -73,6 +73,12 @@ enum Who {
     EnvManager,
     Compose,
     Floor,
+}
+
+impl Arguments {
+    fn floor(&self) -> floor::Options {
+        floor::Options { concurrency: self.floor_concurrency.max(1), ahead: !self.floor_at_gates }
+    }
 }
 
 fn main() -> ExitCode {
@@ -99,8 +105,7 @@ fn main() -> ExitCode {
 async fn start(arguments: &Arguments) -> Result<ExitCode> {
     let docker = Docker::from_env()?;
     if let Some(manifests) = &arguments.floor_once {
-        let options = floor::Options { concurrency: arguments.floor_concurrency.max(1), ahead: arguments.floor_ahead };
-        println!("{}", floor::run(&docker, manifests, options).await?);
+        println!("{}", floor::run(&docker, manifests, arguments.floor()).await?);
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -162,8 +167,7 @@ impl<'a> Bench<'a> {
         stage::copy_manifests(&root.join("manifests"), &temporary.path().join("manifests"))?;
         // target/PROFILE/env-manager
         let target = Path::new(env!("CARGO_BIN_EXE_env-manager")).ancestors().nth(2).unwrap_or(&root).join("bench");
-        let options = floor::Options { concurrency: arguments.floor_concurrency.max(1), ahead: arguments.floor_ahead };
-        Ok(Self { docker, options, root, target, temporary })
+        Ok(Self { docker, options: arguments.floor(), root, target, temporary })
     }
 
     fn manifests(&self) -> PathBuf {
@@ -215,8 +219,8 @@ impl<'a> Bench<'a> {
         let mut command = Command::new(std::env::current_exe().unwrap_or_default());
         command.arg("--floor-once").arg(self.manifests());
         command.args(["--floor-concurrency", &options.concurrency.to_string()]);
-        if options.ahead {
-            command.arg("--floor-ahead");
+        if !options.ahead {
+            command.arg("--floor-at-gates");
         }
         command
     }
