@@ -197,6 +197,12 @@ impl<K: Ord + Clone> Queue<K> {
         state.ready.is_empty() && state.processing.is_empty() && state.delayed.is_empty()
     }
 
+    /// A key is ready or being worked on: who works on it may know less than is known by now.
+    pub fn is_busy(&self, key: &K) -> bool {
+        let state = self.shared.lock();
+        state.ready_since.contains_key(key) || state.processing.contains_key(key)
+    }
+
     /// Failures in a row of a key.
     pub fn failures(&self, key: &K) -> u32 {
         self.shared.lock().failures.get(key).copied().unwrap_or(0)

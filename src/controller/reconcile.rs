@@ -19,7 +19,7 @@ use crate::resource::observed::{Container, Observed};
 use crate::resource::overall::is_gone;
 use crate::resource::probe::ProbeState;
 use crate::resource::spec::PullPolicy;
-use crate::resource::status::{About, Reason, Status, StatusDraft};
+use crate::resource::status::{About, ConditionType, Reason, Status, StatusDraft, Truth};
 
 /// A job that goes round this often has met a planner that does not settle. It ends as a failure, so
 /// that backoff holds it (P13).
@@ -42,6 +42,10 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
         lease.refresh();
         let desired = shared.desired.get(key);
         let mode = shared.mode(key);
+        if mode == Mode::Normal && shared.stands_on_unknown(key) {
+            // Their first status, which is on its way, queues this key again.
+            return Outcome::Success;
+        }
         let subject = Subject {
             key,
             desired: desired.as_deref(),
@@ -131,6 +135,12 @@ impl<E: Engine> Shared<E> {
             Dep { key: needed.clone(), condition: *condition, facts }
         };
         graph.needs(key).iter().map(dep).collect()
+    }
+
+    /// A network or volume that it needs has not been looked at yet.
+    fn stands_on_unknown(&self, key: &ResourceKey) -> bool {
+        let graph = self.graph();
+        graph.needs(key).iter().any(|(k, _)| k.kind != Kind::Service && self.status.get(k).is_none())
     }
 
     /// Those that need a resource which is to be removed, and are not gone yet.
@@ -242,7 +252,7 @@ impl<E: Engine> Shared<E> {
             // An orphan is gone: nothing is left to be told of it.
             lock(&self.modes).remove(key);
             self.status.set(key, None);
-            self.wake_neighbours(key);
+            self.wake_neighbours(key, false);
             return;
         }
         self.publish_draft(key, desired, plan.status.clone());
@@ -259,19 +269,32 @@ impl<E: Engine> Shared<E> {
         };
         let previous = self.status.get(key);
         let status = Status::from_draft(draft, about, previous.as_deref(), self.clock.now());
-        let before = previous.as_deref().map(|s| (facts(s), is_gone(s)));
-        let after = (facts(&status), is_gone(&status));
+        let before = previous.as_deref().map(facts);
+        let after = facts(&status);
+        let gone = (previous.as_deref().is_some_and(is_gone), is_gone(&status));
         self.status.set(key, Some(status));
-        if before.as_ref() != Some(&after) {
-            self.wake_neighbours(key);
+        if before.as_ref() != Some(&after) || gone.0 != gone.1 {
+            let good_news = after.ready && after.stalled.is_none() && !gone.1;
+            self.wake_neighbours(key, good_news);
         }
     }
 
     /// Dependents hear of a resource's facts; when it is being removed, so does what it needs.
-    fn wake_neighbours(&self, key: &ResourceKey) {
+    ///
+    /// `good_news`: it is ready. That changes nothing for who has all it needs already, which in a
+    /// converged stack is everybody.
+    fn wake_neighbours(&self, key: &ResourceKey, good_news: bool) {
         let graph = self.graph();
+        let content = |status: &Status| {
+            let dependencies = status.condition(ConditionType::DependenciesReady);
+            status.settled && dependencies.is_some_and(|c| c.status == Truth::True)
+        };
         for dependent in graph.needed_by(key) {
-            self.queue.add(dependent.clone());
+            // One that is being planned at this moment may have read the older facts.
+            let at_rest = !self.queue.is_busy(dependent);
+            if !(good_news && at_rest && self.status.get(dependent).is_some_and(|s| content(&s))) {
+                self.queue.add(dependent.clone());
+            }
         }
         // What is being removed waits for those that need it; networks and volumes, of which nobody
         // knows who among the orphans needs them, wait for all.

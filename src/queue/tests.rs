@@ -132,6 +132,18 @@ async fn a_lease_that_is_dropped_counts_as_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_is_busy_from_its_add_to_the_end_of_its_lease() {
+    let queue = queue();
+    assert!(!queue.is_busy(&"a"));
+    queue.add("a");
+    assert!(queue.is_busy(&"a"));
+    let lease = take(&queue).await;
+    assert!(queue.is_busy(&"a"));
+    lease.done(Outcome::RequeueAfter(Duration::from_secs(9)));
+    assert!(!queue.is_busy(&"a"), "one that waits for its time is not busy");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refreshed_lease_needs_no_second_run() {
     let queue = queue();
     queue.add("a");
