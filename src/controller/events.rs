@@ -31,9 +31,14 @@ pub async fn pump<E: Engine>(shared: &Shared<E>) {
         sleep(RECONNECT).await;
         shared.images.refresh();
         for key in shared.desired.snapshot().into_keys() {
-            shared.queue.add(key);
+            look_again(shared, key);
         }
     }
+}
+
+fn look_again<E: Engine>(shared: &Shared<E>, key: ResourceKey) {
+    shared.recent.forget(&key);
+    shared.queue.add(key);
 }
 
 fn wake<E: Engine>(shared: &Shared<E>, event: &EngineEvent) {
@@ -41,7 +46,7 @@ fn wake<E: Engine>(shared: &Shared<E>, event: &EngineEvent) {
     match event.kind {
         EventKind::Container if attribute(labels::STACK) == Some(&shared.settings.stack) => {
             if let Some(service) = attribute(labels::SERVICE) {
-                shared.queue.add(ResourceKey::service(service));
+                look_again(shared, ResourceKey::service(service));
             }
         }
         // Somebody else's container may have made way.
@@ -51,7 +56,7 @@ fn wake<E: Engine>(shared: &Shared<E>, event: &EngineEvent) {
                 .snapshot()
                 .into_iter()
                 .filter(|(_, status)| matches!(status.reason, Reason::NameConflict | Reason::PortConflict));
-            in_conflict.for_each(|(key, _)| shared.queue.add(key));
+            in_conflict.for_each(|(key, _)| look_again(shared, key));
         }
         EventKind::Network | EventKind::Volume => {
             let name = attribute("name").unwrap_or(&event.id);
@@ -61,7 +66,7 @@ fn wake<E: Engine>(shared: &Shared<E>, event: &EngineEvent) {
             };
             // Attachments are the services' business, and a network's disappearance is its own.
             if shared.desired.get(&key).is_some() {
-                shared.queue.add(key);
+                look_again(shared, key);
             }
         }
         // One that was awaited may have been built or loaded by hand.

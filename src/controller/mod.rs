@@ -90,6 +90,7 @@ struct Shared<E: Engine> {
     images: Images<E>,
     prober: Prober<E>,
     observer: observe::Observer,
+    recent: observe::Recent,
 }
 
 /// A loop that ended although nobody asked it to.
@@ -130,6 +131,7 @@ impl<E: Engine> Controller<E> {
             images,
             prober,
             observer: observe::Observer::default(),
+            recent: observe::Recent::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -177,6 +179,8 @@ impl<E: Engine> Controller<E> {
             shared.queue.add(key);
         }
         for (key, value) in desired {
+            // What was looked for depended on the spec.
+            shared.recent.forget(&key);
             shared.desired.set(&key, Some(value));
             shared.queue.add(key);
         }
@@ -230,6 +234,7 @@ impl<E: Engine> Controller<E> {
     pub fn remove(&self, keys: impl IntoIterator<Item = ResourceKey>) {
         for key in keys {
             lock(&self.shared.modes).insert(key.clone(), Mode::Removing);
+            self.shared.recent.forget(&key);
             self.shared.queue.add(key);
         }
     }

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use tokio::time::Instant;
 
 use super::lock;
 use crate::engine::{ContainerFilter, Engine, EngineError, Inspected, ObjectFilter};
@@ -23,6 +25,60 @@ use crate::resource::spec::{NetworkMode, Port};
 #[derive(Debug, Default)]
 pub struct Observer {
     images: Mutex<BTreeMap<ImageId, Arc<ImageInfo>>>,
+}
+
+/// What was seen a moment ago, for reconciles that only want to say something new: a probe's answer
+/// changes nothing on the engine. Before anything is *done* the engine is looked at afresh.
+#[derive(Debug, Default)]
+pub struct Recent {
+    inner: Mutex<RecentInner>,
+}
+
+#[derive(Debug, Default)]
+struct RecentInner {
+    seen: BTreeMap<ResourceKey, (Instant, Arc<Observed>)>,
+    /// When each key was last forgotten, counted.
+    forgotten: BTreeMap<ResourceKey, u64>,
+    count: u64,
+}
+
+/// Taken before looking, so that what happens meanwhile is not overlooked.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance(u64);
+
+impl Recent {
+    /// Longer than a start takes from one probe's answer to the next, and no longer: what events
+    /// would have told is missed at most for so long.
+    const LIFETIME: Duration = Duration::from_secs(1);
+
+    pub fn get(&self, key: &ResourceKey) -> Option<Arc<Observed>> {
+        let inner = lock(&self.inner);
+        let (at, observed) = inner.seen.get(key)?;
+        (at.elapsed() < Self::LIFETIME).then(|| Arc::clone(observed))
+    }
+
+    pub fn begin(&self) -> Glance {
+        Glance(lock(&self.inner).count)
+    }
+
+    /// Kept only if nothing has happened to it since `begun`.
+    pub fn put(&self, key: &ResourceKey, observed: Observed, begun: Glance) -> Arc<Observed> {
+        let observed = Arc::new(observed);
+        let mut inner = lock(&self.inner);
+        if inner.forgotten.get(key).is_none_or(|at| *at <= begun.0) {
+            inner.seen.insert(key.clone(), (Instant::now(), Arc::clone(&observed)));
+        }
+        observed
+    }
+
+    /// Something happened to it.
+    pub fn forget(&self, key: &ResourceKey) {
+        let mut inner = lock(&self.inner);
+        inner.count += 1;
+        let count = inner.count;
+        inner.forgotten.insert(key.clone(), count);
+        inner.seen.remove(key);
+    }
 }
 
 /// What an observation is about.
@@ -253,4 +309,35 @@ async fn network<E: Engine>(engine: &E, subject: Subject<'_>) -> Result<NetworkO
         }
     }
     Ok(observed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen() -> Observed {
+        Observed::Volume(VolumeObserved::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_seen_is_remembered_for_a_second() {
+        let (recent, key) = (Recent::default(), ResourceKey::volume("v"));
+        recent.put(&key, seen(), recent.begin());
+        assert!(recent.get(&key).is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(recent.get(&key).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_while_one_looks_is_not_overlooked() {
+        let (recent, key) = (Recent::default(), ResourceKey::volume("v"));
+        let begun = recent.begin();
+        recent.forget(&key);
+        recent.put(&key, seen(), begun);
+        assert!(recent.get(&key).is_none(), "it was looked at before the event");
+        recent.put(&key, seen(), recent.begin());
+        assert!(recent.get(&key).is_some());
+        recent.forget(&key);
+        assert!(recent.get(&key).is_none());
+    }
 }

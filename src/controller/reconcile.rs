@@ -52,12 +52,16 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
             stack: &shared.settings.stack,
             removing: mode == Mode::Removing,
         };
-        let observed = match shared.observer.observe(&*shared.engine, subject).await {
-            Ok(observed) => observed,
-            Err(error) => {
-                shared.publish_engine_failure(key, desired.as_deref(), &error);
-                return Outcome::Retry;
-            }
+        let (recalled, begun) = (shared.recent.get(key), shared.recent.begin());
+        let observed = match &recalled {
+            Some(observed) => Arc::clone(observed),
+            None => match shared.observer.observe(&*shared.engine, subject).await {
+                Ok(observed) => shared.recent.put(key, observed, begun),
+                Err(error) => {
+                    shared.publish_engine_failure(key, desired.as_deref(), &error);
+                    return Outcome::Retry;
+                }
+            },
         };
         let plan = shared.plan(key, desired.as_deref(), &observed, mode);
         shared.set_wants(key, desired.as_deref(), &observed, &plan);
@@ -72,6 +76,11 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
                 None => Outcome::Success,
             };
         };
+        shared.recent.forget(key);
+        if recalled.is_some() {
+            // Nothing is done on the strength of a memory.
+            continue;
+        }
         debug!("{plan}");
         let is_out_of_date = || shared.desired.get(key) != desired || shared.mode(key) != mode;
         let report = execute(&*shared.engine, stage, &shared.limits, is_out_of_date).await;

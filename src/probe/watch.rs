@@ -115,6 +115,8 @@ impl Watch {
         let passed_before = watch.target.passed_before && watch.probes.readiness.is_some();
         if watch.gate().is_none() || (passed_before && watch.probes.startup.is_some()) {
             watch.started = Some(now);
+            // Whoever wants it knows that; news is what its probes say.
+            watch.told.started = true;
         }
         watch.find_routes();
         watch.plan(now);
