@@ -10,7 +10,7 @@ use super::layout::clean;
 use super::logging::PROGRESS;
 use super::terminal::{Look, PLAIN, paint};
 use super::view::serves;
-use crate::resource::status::{Phase, Status};
+use crate::resource::status::{Phase, Reason, Status};
 use crate::resource::{Kind, ResourceKey};
 
 /// Told of every status that changes, in the order in which it changes.
@@ -30,6 +30,8 @@ pub struct Tally {
     started: Vec<String>,
     failed: BTreeSet<String>,
     stalled: BTreeSet<ResourceKey>,
+    /// Found running, and waiting for the first answer of a probe: nobody is starting them.
+    found: BTreeSet<String>,
 }
 
 /// What a change means.
@@ -62,7 +64,11 @@ impl Tally {
             self.failed.remove(name);
         }
         let known = |list: &[String]| list.iter().any(|n| n == name);
-        let under_way = matches!(status.phase, Phase::Creating | Phase::Starting);
+        let first_look = matches!(before, None | Some(Phase::Pending));
+        let runs = status.container.as_ref().is_some_and(|c| c.running);
+        let asked = status.reason == Reason::Starting && runs && (first_look || self.found.contains(name));
+        let was_found = if asked { !self.found.insert(name.to_owned()) } else { self.found.remove(name) };
+        let under_way = matches!(status.phase, Phase::Creating | Phase::Starting) && !asked;
         if under_way && !known(&self.begun) {
             self.begun.push(name.to_owned());
             return Change::Begun(self.begun.len());
@@ -72,8 +78,8 @@ impl Tally {
             return Change::Started;
         }
         // A first look at what is well already is no news; neither is Creating after Begun.
-        let first_look = matches!(before, None | Some(Phase::Pending));
-        let silent = under_way || status.phase == Phase::Pending || (serves(status) && first_look);
+        let news = !serves(status) || !(first_look || was_found);
+        let silent = under_way || asked || status.phase == Phase::Pending || !news;
         if newly_stalled || (before != Some(status.phase) && !silent) { Change::Phase } else { Change::None }
     }
 
