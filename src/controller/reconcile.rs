@@ -15,6 +15,7 @@ use crate::queue::{Lease, Outcome};
 use crate::resource::ResourceKey;
 use crate::resource::desired::{Desired, Service};
 use crate::resource::key::Kind;
+use crate::resource::labels::{FAILED, NEXT, OLD};
 use crate::resource::observed::{Container, Observed};
 use crate::resource::overall::is_gone;
 use crate::resource::probe::ProbeState;
@@ -98,7 +99,7 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
 
 impl<E: Engine> Shared<E> {
     fn plan(&self, key: &ResourceKey, desired: Option<&Desired>, observed: &Observed, mode: Mode) -> Plan {
-        self.plan_with(key, desired, observed, mode, &self.probe_state(key, observed))
+        self.plan_with(key, desired, observed, mode, &self.probe_state(key, desired, observed))
     }
 
     pub(super) fn plan_with(
@@ -170,17 +171,18 @@ impl<E: Engine> Shared<E> {
         left
     }
 
-    fn probe_state(&self, key: &ResourceKey, observed: &Observed) -> ProbeState {
-        // States of other containers are not asked for: the one that serves is the one wanted last.
-        match observed {
-            Observed::Service(observed) => observed
-                .owned
-                .iter()
-                .map(|c| self.prober.state(key, &c.id))
-                .find(|state| *state != ProbeState::default())
-                .unwrap_or_default(),
-            Observed::Network(_) | Observed::Volume(_) => ProbeState::default(),
-        }
+    /// Of the container that the plan will judge, and of no other: in a replacement the old one was
+    /// the last to be asked, and must not speak for the new one (P9).
+    fn probe_state(&self, key: &ResourceKey, desired: Option<&Desired>, observed: &Observed) -> ProbeState {
+        let Observed::Service(observed) = observed else { return ProbeState::default() };
+        let part_of_a_replacement = |c: &&Container| [NEXT, OLD, FAILED].iter().any(|s| c.name.ends_with(s));
+        let named = desired.and_then(|d| d.spec.as_service()).and_then(|s| observed.named(&s.spec.container.name));
+        // Where none bears the name, one under another name is the service's.
+        let serving = named.or_else(|| {
+            let mut others = observed.owned.iter().filter(|c| !part_of_a_replacement(c));
+            others.find(|c| self.prober.state(key, &c.id) != ProbeState::default())
+        });
+        serving.map(|c| self.prober.state(key, &c.id)).unwrap_or_default()
     }
 
     /// Starts, changes or ends probes and pulls, as the plan wants them.
