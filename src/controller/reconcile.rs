@@ -216,8 +216,7 @@ impl<E: Engine> Shared<E> {
             .passed_gates
             .get(&*service.name)
             .is_some_and(|gate| gate.container == container.id && Some(gate.started_at) == container.started_at);
-        let target =
-            Target::of(container, &self.info).masking(service.secret_env.values().cloned()).passed_before(passed);
+        let target = Target::of(container, &self.info).masking(service.secrets()).passed_before(passed);
         match network_holder {
             Some(holder) => target.within(holder),
             None => target,

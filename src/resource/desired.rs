@@ -7,7 +7,7 @@ use super::hash::{SpecHash, container_hash};
 use super::key::{Kind, ResourceKey};
 use super::labels::SourceId;
 use super::secret::Secret;
-use super::spec::{MountSource, NetworkSpec, ServiceSpec, VolumeSpec};
+use super::spec::{FileOrigin, FileSpec, MountSource, NetworkSpec, ServiceSpec, VolumeSpec};
 
 /// What one resource should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,16 @@ impl Service {
     /// validation rules out.
     pub fn file_content(&self, target: &str) -> &[u8] {
         self.files.get(target).map_or(&[], Secret::reveal)
+    }
+
+    /// Everything that must be masked in what its container says: values of secret variables, and the
+    /// contents of secret files, whole and by lines.
+    pub fn secrets(&self) -> impl Iterator<Item = Secret> + '_ {
+        let is_secret = |f: &&FileSpec| matches!(f.origin, FileOrigin::Secret(_));
+        let contents = self.spec.container.files.iter().filter(is_secret).map(|f| self.file_content(&f.target));
+        let whole = contents.clone().map(<[u8]>::trim_ascii);
+        let lines = contents.flat_map(|c| c.split(|b| *b == b'\n')).map(<[u8]>::trim_ascii);
+        self.secret_env.values().cloned().chain(whole.chain(lines).map(Secret::new))
     }
 
     /// Networks and volumes that must be there before a container can be created.
