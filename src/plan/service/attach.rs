@@ -55,6 +55,14 @@ impl Run<'_> {
         self.attachments(container).into_iter().map(change).collect()
     }
 
+    /// One that it should be attached to and that is not on the engine.
+    pub fn network_that_is_gone(&self) -> Option<&str> {
+        let spec = &self.service.spec.container;
+        let attachments = if spec.network_mode.is_some() { &[][..] } else { &spec.networks };
+        let mut names = attachments.iter().map(|a| a.network.as_str());
+        names.find(|name| self.observed.networks.get(*name).is_none_or(Vec::is_empty))
+    }
+
     fn attachments(&self, container: &Container) -> Vec<Difference> {
         let spec = &self.service.spec.container;
         if spec.network_mode.is_some() || spec.networks.is_empty() {

@@ -60,6 +60,18 @@ impl Run<'_> {
         d.gate(Gate::Deps(unmet));
     }
 
+    /// It runs without one of its networks, which has to be made first: not converged until it is on it.
+    pub fn await_network(&self, d: &mut Draft<'_>, network: &str) {
+        let key = ResourceKey::network(network);
+        let facts = self.cx.deps.iter().find(|x| x.key == key).map(|x| &x.facts);
+        if let Some(why) = facts.and_then(|f| f.stalled.as_ref()) {
+            d.stalled = Some((Reason::DependencyStalled, format!("{key} is gone and cannot be made again: {why}")));
+        } else {
+            d.reconciling = Some((Reason::DependencyNotReady, format!("{key} is gone; joins it once it is there")));
+        }
+        d.unsettle();
+    }
+
     /// P17. `port_holders` never names a container of this service.
     pub fn gate_ports(&self, d: &mut Draft<'_>) {
         let taken = self.service.spec.container.ports.iter().find_map(|p| {

@@ -211,6 +211,8 @@ impl<'a> Run<'a> {
             d.mend(steps);
         } else if d.verdict.dead {
             self.restart(d, current);
+        } else if let Some(network) = self.network_that_is_gone() {
+            self.await_network(d, network);
         } else if d.verdict.ready {
             self.remove_leftovers(d);
         } else if let Some(old) = self.cast.old {
