@@ -121,6 +121,7 @@ impl<E: Engine> Shared<E> {
             max_attempts: self.settings.max_attempts,
             salt: self.salt(),
             remove_volumes: self.settings.remove_volumes,
+            all_sources: self.settings.all_sources,
             engine_local: self.info.local,
             files_dir: self.settings.files_dir.clone(),
         };

@@ -23,6 +23,8 @@ pub struct Settings {
     pub remove_all: bool,
     /// `down --volumes`.
     pub remove_volumes: bool,
+    /// `down --all-sources`.
+    pub all_sources: bool,
     /// Where files are written that containers with a read-only root bind.
     pub files_dir: String,
     /// Runs that an earlier process saw pass their startup gate, by service.

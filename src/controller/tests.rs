@@ -101,6 +101,7 @@ impl World {
             prune: PruneGuards { enabled: true, limit_percent: 50, source_is_whole: true, allowed: false },
             remove_all,
             remove_volumes: false,
+            all_sources: false,
             files_dir: String::new(),
             passed_gates: BTreeMap::new(),
             seed: 1,

@@ -54,7 +54,7 @@ impl<'a> Planner<'a> {
     }
 
     fn made_here(&self, network: &Network) -> bool {
-        network.source == self.cx.policy.source
+        self.cx.policy.owns(&network.source)
     }
 
     fn users(&self, network: &Network) -> impl Iterator<Item = &'a NetworkUser> + use<'a> {
@@ -132,7 +132,7 @@ impl<'a> Planner<'a> {
         steps.push(remove(kept, cause));
         steps.push(self.create_step(spec, cause));
         self.draft.act(Action::Replace, steps, said(Reason::Replacing, "replacing the network"));
-        let foreign = names(self.users(kept).filter(|u| !u.owned));
+        let foreign = names(self.users(kept).filter(|u| u.owner.is_none()));
         if !foreign.is_empty() {
             let what = format!("cannot be replaced while containers that are not ours are attached to it ({foreign})");
             self.conflict(what, foreign);
@@ -149,18 +149,24 @@ impl<'a> Planner<'a> {
         if ours.is_empty() {
             return self.draft.say(true, Reason::Exists, "kept; not made by these manifests");
         }
+        let users: Vec<_> = ours.iter().flat_map(|n| self.users(n)).collect();
+        let users = || users.iter().copied();
+        let elsewhere = names(users().filter(|u| u.owner.as_ref().is_some_and(|o| !self.cx.policy.owns(o))));
+        if self.cx.dependents.is_empty() && !elsewhere.is_empty() {
+            let what = format!("kept: containers of another folder are attached to it ({elsewhere})");
+            return self.draft.say(true, Reason::Exists, what);
+        }
         self.draft.say(false, Reason::Removing, "to be removed");
         let steps = ours.iter().map(|n| remove(n, cause)).collect();
         self.draft.act(Action::Remove, steps, said(Reason::Removing, "removing"));
-        let users = || ours.iter().flat_map(|n| self.users(n));
-        let (all, foreign) = (names(users()), names(users().filter(|u| !u.owned)));
+        let (all, foreign) = (names(users()), names(users().filter(|u| u.owner.is_none())));
         if !self.cx.dependents.is_empty() {
             self.draft.gate(Gate::Dependents(self.cx.dependents.to_vec()));
         } else if !foreign.is_empty() {
             let what = format!("kept: containers that are not ours are attached to it ({foreign})");
             self.conflict(what, foreign);
         } else if !all.is_empty() {
-            // Of another folder of the stack, or about to be moved by their own plans.
+            // About to be moved by their own plans.
             self.draft.reconciling = Some(said(Reason::Removing, format!("waits until {all} let go of it")));
             self.draft.wake(Some(self.cx.now.plus(POLL)));
             self.draft.gate(Gate::Conflict(all));

@@ -58,10 +58,19 @@ pub struct Policy {
     pub salt: String,
     /// Volumes are data (P7): only `down --volumes` sets it.
     pub remove_volumes: bool,
+    /// What other folders have put into the stack is ours to remove, too: only `down --all-sources` sets it.
+    pub all_sources: bool,
     /// Host paths are those of the engine. Files can be bound.
     pub engine_local: bool,
     /// Where files are written that a read-only root has to bind. Empty: nowhere.
     pub files_dir: String,
+}
+
+impl Policy {
+    /// Whether what a source has made is ours to change and remove.
+    pub fn owns(&self, source: &SourceId) -> bool {
+        self.all_sources || *source == self.source
+    }
 }
 
 /// Something that a resource needs.

@@ -21,7 +21,7 @@ pub fn plan(
     cx: &PlanContext<'_>,
 ) -> Plan {
     let mut draft = Draft::new(key, cx, Verdict::new(false, Reason::Pending, "not there yet"));
-    let ours = |v: &Volume| v.stack.as_deref() == Some(&cx.policy.stack) && v.source == cx.policy.source;
+    let ours = |v: &Volume| v.stack.as_deref() == Some(&cx.policy.stack) && cx.policy.owns(&v.source);
     match (&observed.volume, spec) {
         (Some(volume), _) if cx.mode == Mode::Removing => {
             let external = spec.is_some_and(|s| s.external);

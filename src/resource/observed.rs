@@ -199,8 +199,8 @@ pub struct NetworkObserved {
 pub struct NetworkUser {
     pub name: String,
     pub id: ContainerId,
-    /// Of our stack.
-    pub owned: bool,
+    /// The source that put it into our stack; `None`: it is not of our stack.
+    pub owner: Option<SourceId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

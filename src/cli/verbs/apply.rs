@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::Instant;
 
-use super::stack::{Manifests, Removing, Stack, refusals, state_dir};
+use super::stack::{CliEngine, Manifests, Removing, Stack, refusals, state_dir};
 use super::{Session, plan};
 use crate::cli::args::{OutputArg, duration};
 use crate::cli::exit::{Exit, Failure};
@@ -16,7 +16,6 @@ use crate::cli::{interrupted, logging, source, table};
 use crate::controller::Controller;
 use crate::controller::converge::{Ending, Goal};
 use crate::engine::EngineError;
-use crate::engine::docker::Docker;
 use crate::resource::key::Kind;
 
 /// Bring everything into the described state once, then exit
@@ -104,7 +103,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
 
 /// One controller run to its end, with what it says on the way.
 struct Round<'a> {
-    controller: Controller<Docker>,
+    controller: Controller<CliEngine>,
     reporter: &'a mut Reporter,
     until: Instant,
 }

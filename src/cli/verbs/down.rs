@@ -45,7 +45,7 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failur
     let _lock = state.lock("env-manager down").map_err(|e| Failure::from_error(Exit::Error, &e))?;
     let owned =
         owned_resources(&*stack.engine, &config.stack).await.map_err(|e| Failure::from_error(Exit::Unreachable, &e))?;
-    let removing = if arguments.volumes { Removing::Volumes } else { Removing::Containers };
+    let removing = Removing::Stack { volumes: arguments.volumes, all_sources: arguments.all_sources };
     let controller = stack.controller(config, &manifests, &mut state, removing);
     let (ours, others): (Vec<_>, Vec<_>) =
         owned.into_iter().partition(|r| arguments.all_sources || r.source == manifests.loaded.set.source);

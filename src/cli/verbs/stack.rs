@@ -78,9 +78,25 @@ impl Manifests {
     }
 }
 
+/// What the verbs drive.
+#[cfg(not(feature = "crash-points"))]
+pub type CliEngine = Docker;
+#[cfg(feature = "crash-points")]
+pub type CliEngine = crate::engine::crash_points::CrashPoints<Docker>;
+
+#[cfg(not(feature = "crash-points"))]
+fn engine_of(docker: Docker) -> CliEngine {
+    docker
+}
+
+#[cfg(feature = "crash-points")]
+fn engine_of(docker: Docker) -> CliEngine {
+    CliEngine::from_env(docker)
+}
+
 /// A stack with its engine.
 pub struct Stack {
-    pub engine: Arc<Docker>,
+    pub engine: Arc<CliEngine>,
     pub info: EngineInfo,
     pub clock: Arc<WallClock>,
 }
@@ -105,7 +121,7 @@ impl Stack {
                 return Err(Failure::from_error(Exit::Unreachable, &error));
             }
         };
-        Ok(Self { engine: Arc::new(engine), info, clock: Arc::new(WallClock::new()) })
+        Ok(Self { engine: Arc::new(engine_of(engine)), info, clock: Arc::new(WallClock::new()) })
     }
 
     /// A controller that knows what is desired. `removing`: of `down`, and whether volumes go too.
@@ -115,7 +131,7 @@ impl Stack {
         manifests: &Manifests,
         state: &mut StateDir,
         removing: Removing,
-    ) -> Controller<Docker> {
+    ) -> Controller<CliEngine> {
         let set = &manifests.loaded.set;
         let settings = Settings {
             stack: config.stack.clone(),
@@ -131,7 +147,8 @@ impl Stack {
                 allowed: false,
             },
             remove_all: removing != Removing::Nothing,
-            remove_volumes: removing == Removing::Volumes,
+            remove_volumes: matches!(removing, Removing::Stack { volumes: true, .. }),
+            all_sources: matches!(removing, Removing::Stack { all_sources: true, .. }),
             files_dir: std::path::absolute(state.files_dir()).unwrap_or(state.files_dir()).display().to_string(),
             passed_gates: state.passed_gates().clone(),
             seed: RandomState::new().build_hasher().finish(),
@@ -146,7 +163,7 @@ impl Stack {
     pub fn view(
         &self,
         config: &Config,
-        controller: &Controller<Docker>,
+        controller: &Controller<CliEngine>,
         source: SourceView,
         invalid_manifests: usize,
     ) -> View {
@@ -169,9 +186,12 @@ impl Stack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removing {
     Nothing,
-    Containers,
-    /// And volumes.
-    Volumes,
+    /// What these manifests have put into the stack.
+    Stack {
+        volumes: bool,
+        /// What other manifests have put there, too.
+        all_sources: bool,
+    },
 }
 
 /// Opens the state directory of a stack.

@@ -52,6 +52,7 @@ pub fn policy() -> Policy {
         max_attempts: 3,
         salt: "salt".to_owned(),
         remove_volumes: false,
+        all_sources: false,
         engine_local: true,
         files_dir: "/state/files".to_owned(),
     }

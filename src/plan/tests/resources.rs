@@ -85,7 +85,7 @@ fn used_by(mut case: Case, id: &str, users: &[(&str, bool)]) -> Case {
     let users = users.iter().map(|(name, owned)| NetworkUser {
         name: (*name).to_owned(),
         id: ContainerId::new(format!("{name:0>64}")),
-        owned: *owned,
+        owner: owned.then(|| super::case::policy().source),
     });
     observed.users.insert(NetworkId(Arc::from(id)), users.collect());
     case
