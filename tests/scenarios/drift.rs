@@ -1,0 +1,165 @@
+//! What somebody did behind our back is seen, said and undone (P1, P10).
+
+use serde_json::Value;
+
+use crate::stack::{Stack, docker, idle, line, text};
+
+/// One service on two networks, one beside it that must never change.
+fn two(test: &str) -> Stack {
+    let stack = Stack::new(test);
+    stack.write(
+        "back.yaml",
+        "apiVersion: env-manager.dev/v1\nkind: Network\nmetadata: { name: back }\nspec: { name: \"${SCOPE}-back\" }\n",
+    );
+    stack.describe(&[line("web", "networks: [default, back]\nvolumes: [\"${SCOPE}_data:/data\"]"), idle("other", "")]);
+    stack.apply().exits(0);
+    stack.exec("web", &["sh", "-c", "echo kept > /data/mark"]);
+    stack
+}
+
+/// Plans, applies, and is as before; returns the container before and after.
+fn is_mended(stack: &Stack, what: &str, action: &str, drift: &[&str]) -> (Value, Value) {
+    let (was, other) = (stack.inspect("web"), stack.containers()["other"].clone());
+    docker(drift);
+    let plan = stack.plan().exits(2);
+    assert_eq!(plan.change("web")["action"], action, "{what}: {plan}");
+    stack.apply().exits(0);
+    let is = stack.inspect("web");
+    assert_eq!(
+        (&is["State"]["Status"], &is["HostConfig"]["RestartPolicy"]),
+        (&"running".into(), &was["HostConfig"]["RestartPolicy"]),
+        "{what}"
+    );
+    let networks =
+        |seen: &Value| seen["NetworkSettings"]["Networks"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(networks(&is), networks(&was), "{what}");
+    assert_eq!(stack.exec("web", &["cat", "/data/mark"]), "kept", "{what}");
+    assert_eq!(stack.containers()["other"], other, "{what}");
+    stack.is_converged(&["other", "web"]);
+    (was, is)
+}
+
+#[test]
+fn p10_drift_that_can_be_undone_in_place_keeps_the_container() {
+    let stack = two("drift");
+    let web = stack.container("web");
+    let stray = stack.scope.name("stray");
+    for (what, action, drift) in [
+        ("restart policy", "update", &["update", "--restart", "no", &web][..]),
+        ("disconnected", "update", &["network", "disconnect", &stack.scope.name("back"), &web]),
+        ("renamed", "update", &["rename", &web, &stray]),
+        ("stopped", "start", &["stop", &web]),
+        ("killed", "start", &["kill", &web]),
+    ] {
+        let (was, is) = is_mended(&stack, what, action, drift);
+        assert_eq!(is["Id"], was["Id"], "{what}");
+    }
+    let outside = stack.scope.name("outside");
+    docker(&["network", "create", &outside]);
+    let (was, is) = is_mended(&stack, "connected elsewhere", "update", &["network", "connect", &outside, &web]);
+    assert_eq!(is["Id"], was["Id"]);
+    docker(&["network", "inspect", &outside]);
+}
+
+#[test]
+fn p10_drift_that_docker_cannot_undo_replaces_the_container() {
+    let stack = two("limits");
+    let web = stack.container("web");
+    let (was, is) =
+        is_mended(&stack, "memory", "replace", &["update", "--memory", "64m", "--memory-swap", "64m", &web]);
+    assert_ne!(is["Id"], was["Id"]);
+    assert_eq!(is["HostConfig"]["Memory"], 0);
+    let (was, is) = is_mended(&stack, "removed", "create", &["rm", "-f", &web]);
+    assert_ne!(is["Id"], was["Id"]);
+}
+
+#[test]
+fn a_paused_container_is_left_alone_and_said_to_be_paused() {
+    let stack = two("paused");
+    let before = stack.containers();
+    docker(&["pause", &stack.container("web")]);
+    let ran = stack.apply().was_stuck();
+    ran.says("web", "Paused", &["paused"]);
+    assert_eq!((stack.containers(), &stack.inspect("web")["State"]["Paused"]), (before.clone(), &true.into()));
+    let status = stack.status();
+    status.says("web", "Paused", &["paused"]);
+    docker(&["unpause", &stack.container("web")]);
+    stack.apply().exits(0);
+    assert_eq!(stack.containers(), before);
+    stack.is_converged(&["other", "web"]);
+}
+
+#[test]
+fn p04_a_network_that_somebody_else_made_again_is_a_conflict_until_it_is_gone() {
+    let stack = two("remade");
+    let network = stack.network();
+    let before = stack.containers();
+    let leave = || {
+        for name in ["web", "other"] {
+            if !stack.inspect(name)["NetworkSettings"]["Networks"][&network].is_null() {
+                docker(&["network", "disconnect", &network, &stack.container(name)]);
+            }
+        }
+    };
+    leave();
+    docker(&["network", "rm", &network]);
+    let foreign = docker(&["network", "create", &network]);
+    let ran = stack.apply().was_stuck();
+    let resources = ran.json()["status"]["resources"].clone();
+    let said = resources.as_array().unwrap().iter().find(|r| r["name"] == network.as_str()).unwrap();
+    assert_eq!(said["reason"], "NetworkConflict", "{ran}");
+    assert!(text(&said["message"]).contains(&foreign[..12]), "{ran}");
+    assert_eq!(docker(&["network", "inspect", "-f", "{{.Id}}", &network]), foreign);
+    leave();
+    docker(&["network", "rm", &network]);
+    stack.apply().exits(0);
+    assert_eq!(stack.containers(), before);
+    stack.is_converged(&["other", "web"]);
+}
+
+#[test]
+fn a_network_that_is_gone_is_made_again_and_everybody_joins_it() {
+    let stack = two("gone");
+    let network = stack.network();
+    let before = stack.containers();
+    for stopped in [false, true] {
+        for name in ["web", "other"] {
+            if stopped {
+                docker(&["stop", &stack.container(name)]);
+            } else {
+                docker(&["network", "disconnect", &network, &stack.container(name)]);
+            }
+        }
+        let old = docker(&["network", "inspect", "-f", "{{.Id}}", &network]);
+        docker(&["network", "rm", &network]);
+        stack.plan().exits(2);
+        stack.apply().exits(0);
+        let new = docker(&["network", "inspect", "-f", "{{.Id}}", &network]);
+        assert_ne!(new, old);
+        for name in ["web", "other"] {
+            let seen = stack.inspect(name);
+            assert_eq!(text(&seen["NetworkSettings"]["Networks"][&network]["NetworkID"]), new, "{name}");
+            assert_eq!(seen["State"]["Status"], "running", "{name}");
+        }
+        assert_eq!(stack.containers(), before, "attachments are changed in place");
+        stack.is_converged(&["other", "web"]);
+    }
+}
+
+#[test]
+fn a_moved_tag_replaces_the_container() {
+    let stack = Stack::new("tag");
+    let image = format!("{}:1", stack.name());
+    docker(&["tag", crate::stack::STAND_IN, &image]);
+    stack.describe(&[crate::stack::service("web", &format!("image: {image}\ncommand: [sleep, \"1000000\"]"))]);
+    stack.apply().exits(0);
+    let (was, image_id) = (stack.id("web"), text(&stack.inspect("web")["Image"]));
+    docker(&["tag", crate::stack::engine::IMAGE, &image]);
+    let plan = stack.plan().exits(2);
+    assert_eq!(plan.change("web")["action"], "replace", "{plan}");
+    stack.apply().exits(0);
+    assert!(stack.id("web") != was && text(&stack.inspect("web")["Image"]) != image_id);
+    stack.is_converged(&["web"]);
+    stack.run(&["down"]).exits(0);
+    docker(&["rmi", &image]);
+}
