@@ -129,7 +129,7 @@ impl StateDir {
         let write = || -> io::Result<()> {
             std::fs::create_dir_all(&self.dir)?;
             let mut file = File::create(&partial)?;
-            serde_json::to_writer(&mut file, &self.content).map_err(io::Error::other)?;
+            file.write_all(&serde_json::to_vec(&self.content).map_err(io::Error::other)?)?;
             file.sync_all()?;
             std::fs::rename(&partial, &path)
         };

@@ -91,6 +91,8 @@ struct Shared<E: Engine> {
     prober: Prober<E>,
     observer: observe::Observer,
     recent: observe::Recent,
+    /// Nothing new is begun: who only looks need not see the end of it.
+    stopping: CancellationToken,
 }
 
 /// A loop that ended although nobody asked it to.
@@ -132,6 +134,7 @@ impl<E: Engine> Controller<E> {
             prober,
             observer: observe::Observer::default(),
             recent: observe::Recent::default(),
+            stopping: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -286,6 +289,7 @@ impl<E: Engine> Controller<E> {
             }
         };
         self.shared.queue.close();
+        self.shared.stopping.cancel();
         let drain = async { while jobs.join_next().await.is_some() {} };
         if timeout(SHUTDOWN_GRACE, drain).await.is_err() {
             tracing::warn!("an engine call is still under way; what it did is seen at the next start");

@@ -54,15 +54,22 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
             removing: mode == Mode::Removing,
         };
         let (recalled, begun) = (shared.recent.get(key), shared.recent.begin());
-        let observed = match &recalled {
-            Some(observed) => Arc::clone(observed),
-            None => match shared.observer.observe(&*shared.engine, subject).await {
+        let observed = if let Some(observed) = &recalled {
+            Arc::clone(observed)
+        } else {
+            let looked = tokio::select! {
+                // Dropped in the middle it has changed nothing.
+                biased;
+                () = shared.stopping.cancelled() => return Outcome::Retry,
+                looked = shared.observer.observe(&*shared.engine, subject) => looked,
+            };
+            match looked {
                 Ok(observed) => shared.recent.put(key, observed, begun),
                 Err(error) => {
                     shared.publish_engine_failure(key, desired.as_deref(), &error);
                     return Outcome::Retry;
                 }
-            },
+            }
         };
         let plan = shared.plan(key, desired.as_deref(), &observed, mode);
         shared.set_wants(key, desired.as_deref(), &observed, &plan);
@@ -83,7 +90,8 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
             continue;
         }
         debug!("{plan}");
-        let is_out_of_date = || shared.desired.get(key) != desired || shared.mode(key) != mode;
+        let is_out_of_date =
+            || shared.stopping.is_cancelled() || shared.desired.get(key) != desired || shared.mode(key) != mode;
         let report = execute(&*shared.engine, stage, &shared.limits, is_out_of_date).await;
         match report.end {
             End::Completed => {

@@ -283,6 +283,9 @@ impl Watch {
             }
             if self.started.is_none() && self.gate() == Some(role) {
                 self.started = Some(ended);
+                if role == ProbeRole::Startup {
+                    self.pass_same_question(ended);
+                }
             }
         } else if too_many && self.may_fail(role, interval * bear, ended) {
             self.slot(role).verdict = Some(false);
@@ -291,6 +294,22 @@ impl Watch {
         self.slot(role).due = next;
         // Opens what waited for the gate, closes the gate's own probe.
         self.plan(ended);
+    }
+
+    /// Readiness that asks just what startup asked has its first answer.
+    fn pass_same_question(&mut self, now: Instant) {
+        let (Some(startup), Some(readiness)) = (&self.probes.startup, &self.probes.readiness) else { return };
+        if startup.check != readiness.check || readiness.success_threshold > 1 {
+            return;
+        }
+        let interval = readiness.interval;
+        let last = self.peek(ProbeRole::Startup).last.clone();
+        self.passed_once = true;
+        let slot = self.slot(ProbeRole::Readiness);
+        slot.verdict = Some(true);
+        slot.passes = 1;
+        slot.last = last.map(|last| LastTry { role: ProbeRole::Readiness, ..last });
+        slot.due = Some(now + interval);
     }
 
     /// A probe that has never passed is asked many times a second; its failures count only after

@@ -178,6 +178,16 @@ async fn a_run_that_passed_its_gate_before_is_asked_for_readiness_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_question_that_startup_has_just_answered_is_not_asked_again_for_readiness() {
+    let w = world();
+    let probes = Probes { startup: Some(exec("up")), ..readiness(exec("up")) };
+    w.prober.want(&key(), &target("a"), &probes);
+    w.pass(ms(11_000)).await;
+    assert_eq!(w.script.times("up"), [0, 5000, 10_000]);
+    assert_eq!(w.state("a").ready, Some(true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_readiness_probe_without_startup_probe_is_asked_at_the_gates_pace_until_it_passes() {
     let w = world();
     w.script.say("ready", Answer::Code(1, "not yet"));
