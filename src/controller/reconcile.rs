@@ -312,6 +312,8 @@ impl<E: Engine> Shared<E> {
             // One that is being planned at this moment may have read the older facts.
             let at_rest = !self.queue.is_busy(dependent);
             if !(good_news && at_rest && self.status.get(dependent).is_some_and(|s| content(&s))) {
+                // What it saw of this one is out of date.
+                self.recent.forget(dependent);
                 self.queue.add(dependent.clone());
             }
         }

@@ -368,6 +368,17 @@ async fn what_is_removed_behind_our_back_comes_again() {
     assert_eq!(world.running(), ["redis"], "a daemon that ends leaves its containers running");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_network_that_is_gone_is_made_again_and_its_services_join_it() {
+    let world = World::new();
+    let set = set([service("redis", &[])]);
+    world.converge(&set).await;
+    world.engine.remove_network_behind_our_back("net");
+    world.engine.forget_calls();
+    world.converge(&set).await;
+    assert_eq!(world.engine.calls(), ["create network net", "connect redis net"]);
+}
+
 async fn wait_until_ready(controller: &Controller<FakeEngine>, name: &str) {
     let mut changes = controller.status().subscribe();
     while controller.status().get(&ResourceKey::service(name)).is_none_or(|s| !s.ready) {

@@ -131,6 +131,15 @@ impl FakeEngine {
         self.tell(&container, "destroy");
     }
 
+    /// With its endpoints, as a forced removal does.
+    pub fn remove_network_behind_our_back(&self, name: &str) {
+        let mut state = self.lock();
+        state.networks.retain(|_, n| n.name != name);
+        for container in state.containers.values_mut() {
+            container.endpoints.remove(name);
+        }
+    }
+
     fn tell(&self, container: &Container, action: &str) {
         let attributes = BTreeMap::from([
             (labels::STACK.to_owned(), container.owner.stack.clone()),
