@@ -323,6 +323,8 @@ impl<E: Engine> Shared<E> {
         let removing = lock(&self.modes).clone();
         for (other, mode) in removing {
             if mode == Mode::Removing && other != *key && waits(&other) {
+                // A network remembers who was attached to it.
+                self.recent.forget(&other);
                 self.queue.add(other);
             }
         }
