@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use crate::stack::{Stack, docker, idle, line};
 
+/// Less than the half minute after which a controller looks again by itself: every step has to be woken
+/// by the one before.
+const DOWN: [&str; 3] = ["down", "--timeout", "25s"];
+const DOWN_WITH_VOLUMES: [&str; 4] = ["down", "--volumes", "--timeout", "25s"];
+
 #[test]
 fn p08_down_takes_what_needs_others_first() {
     let stack = Stack::new("down");
@@ -29,7 +34,7 @@ fn p08_down_takes_what_needs_others_first() {
     let (told, heard) = mpsc::channel();
     let lines = BufReader::new(events.stdout.take().unwrap()).lines();
     let reader = std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| told.send(line)));
-    let down = stack.run(&["down"]).exits(0);
+    let down = stack.run(&DOWN).exits(0);
     assert!(down.out.contains("nothing of stack") && down.out.contains("kept"), "{down}");
 
     // On the engine's clock: when each was asked to stop, and when it had.
@@ -50,7 +55,7 @@ fn p08_down_takes_what_needs_others_first() {
 
     assert_eq!((stack.names(), stack.objects("network")), (vec![], vec![]));
     assert_eq!(stack.objects("volume"), ["S_db"], "P7");
-    let again = stack.run(&["down"]).exits(0);
+    let again = stack.run(&DOWN).exits(0);
     assert!(again.out.contains("nothing of stack"), "{again}");
     assert_eq!(stack.objects("volume"), ["S_db"]);
 }
@@ -65,14 +70,14 @@ fn p07_down_with_volumes_removes_ours_and_keeps_foreign_ones() {
     stack.exec("web", &["sh", "-c", "echo kept > /ours/mark; echo kept > /foreign/mark"]);
     assert_eq!(stack.objects("volume"), ["S_ours"], "one that was there is used and never owned");
 
-    stack.run(&["down"]).exits(0);
+    stack.run(&DOWN).exits(0);
     stack.apply().exits(0);
     assert_eq!(stack.exec("web", &["cat", "/ours/mark", "/foreign/mark"]), "kept\nkept");
 
-    stack.run(&["down", "--volumes"]).exits(0);
+    stack.run(&DOWN_WITH_VOLUMES).exits(0);
     assert_eq!((stack.names(), stack.objects("volume")), (vec![], vec![]));
     docker(&["volume", "inspect", &foreign]);
-    stack.run(&["down", "--volumes"]).exits(0);
+    stack.run(&DOWN_WITH_VOLUMES).exits(0);
     stack.apply().exits(0);
     assert_eq!(stack.exec("web", &["cat", "/foreign/mark"]), "kept");
     assert_eq!(stack.exec("web", &["ls", "/ours"]), "");
@@ -91,6 +96,6 @@ fn down_needs_no_manifest_and_takes_leftovers_of_a_replacement_too() {
         docker(&["create", "--name", &name, "-l", &a, "-l", &b, "-l", &c, crate::stack::engine::IMAGE, "sleep", "9"]);
     }
     stack.write("web.yaml", "spec: [\n");
-    stack.run(&["down"]).exits(0);
+    stack.run(&DOWN).exits(0);
     assert_eq!((stack.names(), stack.objects("network")), (vec![], vec![]));
 }
