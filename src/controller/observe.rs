@@ -244,10 +244,12 @@ async fn foreign<E: Engine>(
             }
         }
     }
-    let wanted = || spec.ports.iter().filter_map(|p| p.host_port.map(|port| (port, p)));
-    if wanted().next().is_some() && !observed.owned.iter().any(Container::is_running) {
+    // What one of ours holds already nobody else holds.
+    let held = |port: &Port| observed.owned.iter().any(|c| c.is_running() && c.config.ports.contains(port));
+    let wanted: Vec<_> = spec.ports.iter().filter(|p| !held(p)).filter_map(|p| p.host_port.map(|n| (n, p))).collect();
+    if !wanted.is_empty() {
         let rows = engine.list_containers(&ContainerFilter::default()).await?;
-        for (port, ours) in wanted() {
+        for (port, ours) in wanted {
             let holder = rows.iter().find(|row| {
                 let own =
                     row.owner.as_ref().is_some_and(|o| o.stack == subject.stack && o.service == *subject.key.name);

@@ -20,7 +20,7 @@ use crate::resource::observed::{Container, Observed};
 use crate::resource::overall::is_gone;
 use crate::resource::probe::ProbeState;
 use crate::resource::spec::PullPolicy;
-use crate::resource::status::{About, ConditionType, Reason, Status, StatusDraft, Truth};
+use crate::resource::status::{About, ConditionType, Phase, Reason, Status, StatusDraft, Truth};
 
 /// A job that goes round this often has met a planner that does not settle. It ends as a failure, so
 /// that backoff holds it (P13).
@@ -339,10 +339,12 @@ pub fn facts(status: &Status) -> DepFacts {
         Some(Reason::ExitedWithError) => status.container.as_ref().and_then(|c| c.exit_code),
         _ => None,
     };
+    // Held on purpose: it stays as it is until somebody changes a manifest.
+    let held = matches!(status.phase, Phase::Stopped | Phase::Suspended);
     DepFacts {
         started: status.container.as_ref().is_some_and(|c| c.running) || completed.is_some(),
         ready: status.ready,
         completed,
-        stalled: (status.is_stalled() && !status.ready).then(|| status.message.clone()),
+        stalled: ((status.is_stalled() || held) && !status.ready).then(|| status.message.clone()),
     }
 }

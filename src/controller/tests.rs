@@ -209,6 +209,20 @@ async fn a_failed_one_shot_stops_its_dependents_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_for_what_is_stopped_on_purpose() {
+    let world = World::new();
+    let mut redis = service("redis", &[]);
+    redis.state = DesiredState::Stopped;
+    let (ending, controller) =
+        world.apply(&set([redis, service("app", &[("redis", DependencyCondition::Ready)])])).await;
+    assert_eq!(ending, Ending::Stuck);
+    assert_eq!(status(&controller, "redis").phase, Phase::Stopped);
+    let app = status(&controller, "app");
+    assert_eq!(app.reason, Reason::DependencyStalled);
+    assert!(app.message.contains("stopped, as its manifest says"), "{}", app.message);
+}
+
+#[tokio::test(start_paused = true)]
 async fn apply_ends_as_soon_as_nothing_can_progress() {
     let world = World::new();
     world.engine.behave("reddb", Behaviour::Unhealthy);
