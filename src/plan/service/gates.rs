@@ -19,9 +19,24 @@ impl Run<'_> {
             platform: container.platform.clone(),
             policy: self.service.spec.pull_policy,
         });
+        self.gate_files(d);
         self.gate_deps(d);
         self.gate_ports(d);
         self.gate_image(d);
+    }
+
+    /// A read-only root refuses uploads, so its files are bound from this host, which an engine
+    /// elsewhere cannot see.
+    fn gate_files(&self, d: &mut Draft<'_>) {
+        let spec = &self.service.spec.container;
+        let bound = spec.security.read_only_root_filesystem && !spec.files.is_empty();
+        if !bound || self.cx.policy.engine_local || d.first_gate().is_some() {
+            return;
+        }
+        let message =
+            "`files` under a read-only root need an engine on this host; bring the files in the image, or in a volume";
+        d.stalled = Some((Reason::CreateFailed, message.to_owned()));
+        d.gate(Gate::Conflict("a read-only root with `files`".to_owned()));
     }
 
     /// Before a container is started that is there. In a replace it is not held back by dependencies:

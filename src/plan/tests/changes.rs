@@ -119,6 +119,18 @@ fn files_under_a_read_only_root_are_bound_by_their_contents() {
 }
 
 #[test]
+fn files_under_a_read_only_root_are_refused_where_the_engine_is_elsewhere() {
+    let mut case = kafka().file("/etc/kafka/server.properties", "a=1");
+    case = case.spec(|s| s.container.security.read_only_root_filesystem = true);
+    case.policy.engine_local = false;
+    let plan = case.plan();
+    assert!(plan.executable().is_none());
+    let (reason, message) = plan.status.stalled.unwrap();
+    assert_eq!(reason, Reason::CreateFailed);
+    assert!(message.contains("an engine on this host"), "{message}");
+}
+
+#[test]
 fn what_somebody_changed_is_told_from_what_the_manifest_changed() {
     let case = kafka().has("kafka", Running).but(|c| {
         c.config.env.insert("DEBUG".to_owned(), "1".to_owned());
