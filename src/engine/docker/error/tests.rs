@@ -221,7 +221,7 @@ fn registries_errors_are_told_apart_and_read_well() {
             "the registry cannot be reached",
         ),
         (
-            "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io on 10.255.255.53:53: no such host",
+            "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io on 192.0.2.53:53: no such host",
             ErrorKind::Other,
             "the registry's name does not resolve",
         ),
