@@ -191,12 +191,6 @@ impl<K: Ord + Clone> Queue<K> {
         self.shared.wake.notify_one();
     }
 
-    /// Nothing is ready, delayed or being worked on.
-    pub fn is_idle(&self) -> bool {
-        let state = self.shared.lock();
-        state.ready.is_empty() && state.processing.is_empty() && state.delayed.is_empty()
-    }
-
     /// A key is ready or being worked on: who works on it may know less than is known by now.
     pub fn is_busy(&self, key: &K) -> bool {
         let state = self.shared.lock();
@@ -206,11 +200,6 @@ impl<K: Ord + Clone> Queue<K> {
     /// Failures in a row of a key.
     pub fn failures(&self, key: &K) -> u32 {
         self.shared.lock().failures.get(key).copied().unwrap_or(0)
-    }
-
-    /// Forgets a key's failures and waits no longer.
-    pub fn forget(&self, key: &K) {
-        self.shared.lock().failures.remove(key);
     }
 }
 

@@ -109,7 +109,7 @@ impl<E: Engine> Controller<E> {
     /// Of everything that is desired, broken manifests included.
     pub fn overall(&self, statuses: &BTreeMap<ResourceKey, Arc<Status>>) -> Overall {
         let keys = self.known();
-        Overall::of(keys.iter().map(|key| (key, statuses.get(key).map(|s| &**s))))
+        Overall::of(keys.iter().map(|key| statuses.get(key).map(|s| &**s)))
     }
 }
 
