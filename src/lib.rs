@@ -11,23 +11,28 @@
 //! | layer | modules |
 //! |---|---|
 //! | words | [`resource`], [`backoff`], [`clock`] |
-//! | pure | [`plan`]; [`store`], [`queue`], [`manifest`], [`config`] |
-//! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`] |
-//! | loop | [`controller`] |
-//! | faces | [`cli`] |
+//! | pure | [`plan`], [`report`]; [`store`], [`queue`], [`manifest`], [`config`] |
+//! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`], [`history`], [`metrics`] |
+//! | loop | [`controller`], [`daemon`] |
+//! | faces | [`cli`]; [`proto`] is generated |
 
 pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod controller;
+pub mod daemon;
 pub mod engine;
 pub mod execute;
+pub mod history;
 pub mod images;
 pub mod manifest;
+pub mod metrics;
 pub mod plan;
 pub mod probe;
+pub mod proto;
 pub mod queue;
+pub mod report;
 pub mod resource;
 pub mod source;
 pub mod state;

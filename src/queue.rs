@@ -47,6 +47,29 @@ pub trait QueueMetrics: Send + Sync + 'static {
 /// Counts nothing.
 impl QueueMetrics for () {}
 
+/// The queue at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot<K> {
+    /// Keys that are ready to be worked on.
+    pub depth: usize,
+    /// Keys that are worked on, and for how long.
+    pub in_flight: Vec<(K, Duration)>,
+    /// How long the key at the head has been ready.
+    pub oldest_age: Option<Duration>,
+    /// Keys that failed, or that are planned for a time.
+    pub waiting: Vec<Waiting<K>>,
+}
+
+/// A key that failed, or that is planned for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting<K> {
+    pub key: K,
+    /// In a row.
+    pub failures: u32,
+    /// Until it comes again; `None`: it is not planned.
+    pub due_in: Option<Duration>,
+}
+
 /// Shared by all who add and the one who takes.
 pub struct Queue<K: Ord + Clone> {
     shared: Arc<Shared<K>>,
@@ -195,6 +218,30 @@ impl<K: Ord + Clone> Queue<K> {
     pub fn is_busy(&self, key: &K) -> bool {
         let state = self.shared.lock();
         state.ready_since.contains_key(key) || state.processing.contains_key(key)
+    }
+
+    pub fn snapshot(&self) -> Snapshot<K> {
+        let state = self.shared.lock();
+        let now = Instant::now();
+        let mut waiting: BTreeMap<&K, Waiting<K>> = BTreeMap::new();
+        let unplanned = |key: &K| Waiting { key: key.clone(), failures: 0, due_in: None };
+        for (key, failures) in &state.failures {
+            waiting.entry(key).or_insert_with(|| unplanned(key)).failures = *failures;
+        }
+        for (key, at) in &state.delayed {
+            waiting.entry(key).or_insert_with(|| unplanned(key)).due_in = Some(at.saturating_duration_since(now));
+        }
+        Snapshot {
+            depth: state.ready.len(),
+            in_flight: state.processing.iter().map(|(key, since)| (key.clone(), now - *since)).collect(),
+            oldest_age: state.ready.front().and_then(|key| state.ready_since.get(key)).map(|since| now - *since),
+            waiting: waiting.into_values().collect(),
+        }
+    }
+
+    /// Forgets the failures of a key, so that its backoff begins anew.
+    pub fn forget(&self, key: &K) {
+        self.shared.lock().failures.remove(key);
     }
 
     /// Failures in a row of a key.

@@ -25,6 +25,25 @@ const fn shell(module: &'static str, may_import: &'static [&'static str]) -> Uni
 
 const WORDS: &[&str] = &["resource", "backoff", "clock"];
 
+/// All below the faces.
+const DAEMON: &[&str] = &[
+    "resource",
+    "backoff",
+    "clock",
+    "plan",
+    "report",
+    "store",
+    "queue",
+    "manifest",
+    "config",
+    "engine",
+    "source",
+    "state",
+    "history",
+    "metrics",
+    "controller",
+];
+
 /// The table. `WORDS` may be imported by all but the words themselves.
 const UNITS: &[Unit] = &[
     // Words.
@@ -33,6 +52,7 @@ const UNITS: &[Unit] = &[
     pure("resource", &["clock"]),
     // Pure, but for the waiting in `queue` and `store`.
     pure("plan", WORDS),
+    pure("report", WORDS),
     shell("store", WORDS),
     shell("queue", WORDS),
     pure("manifest", WORDS),
@@ -46,6 +66,9 @@ const UNITS: &[Unit] = &[
     shell("probe", &["resource", "backoff", "clock", "engine"]),
     shell("source", &["resource", "backoff", "clock", "manifest"]),
     shell("state", &["resource", "backoff", "clock"]),
+    shell("proto", &[]),
+    shell("history", WORDS),
+    shell("metrics", &["resource", "backoff", "clock", "store", "queue", "report", "engine"]),
     // The loop: the only place that knows both sides.
     shell(
         "controller",
@@ -68,6 +91,7 @@ const UNITS: &[Unit] = &[
             "state",
         ],
     ),
+    shell("daemon", DAEMON),
     // Faces.
     shell(
         "cli",
@@ -85,6 +109,11 @@ const UNITS: &[Unit] = &[
             "source",
             "state",
             "controller",
+            "report",
+            "proto",
+            "history",
+            "metrics",
+            "daemon",
         ],
     ),
 ];

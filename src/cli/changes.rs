@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::exit::Exit;
-use super::json::SourceReport;
 use super::layout::clean;
 use super::terminal::{BAD, DIM, GOOD, HEAD, PLAIN, WARN, paint};
 use crate::plan::types::ClosedBy;
 use crate::plan::{Action, FieldChange, Plan, Stage};
+use crate::report::SourceReport;
 use crate::resource::Kind;
 
 /// What `plan -o json` and `apply --dry-run -o json` print.

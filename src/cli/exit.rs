@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::report::View;
 
 /// How a command ended. Ordered by weight: where several hold, the greatest is the exit code
 /// (130, 5, 4, 1, 3, 2, 0).
@@ -50,6 +51,17 @@ impl Exit {
             Self::Invalid => "invalid manifests or configuration",
             Self::Unreachable => "engine or daemon not reachable",
             Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What of a moment goes into an exit code.
+    pub fn of(view: &View) -> Self {
+        if view.invalid_manifests > 0 || view.source.error.is_some() {
+            Self::Invalid
+        } else if view.is_converged() {
+            Self::Done
+        } else {
+            Self::NotConverged
         }
     }
 

@@ -8,15 +8,12 @@
 //! | [`terminal`] | where text goes: colours, width, broken pipes |
 //! | [`source`] | the manifests: read, reported, summed up |
 //! | [`layout`] | tables: columns, wrapping, cutting |
-//! | [`view`] | what there is to say about a stack at one moment |
-//! | [`table`] | a view for people |
-//! | [`json`] | a view for programs; its schemas are under `docs/schemas` |
+//! | [`table`] | a moment, for people |
+//! | [`json`] | the same for programs; its schemas are under `docs/schemas` |
 //! | [`changes`] | a plan, for people and for programs |
-//! | [`advice`] | what every reason means and what to do about it |
 //! | [`progress`] | what happens while it happens |
 //! | [`logging`] | `tracing` to stderr, and the log lines that scripts know |
 
-pub mod advice;
 pub mod args;
 pub mod changes;
 pub mod exit;
@@ -28,7 +25,6 @@ pub mod source;
 pub mod table;
 pub mod terminal;
 pub mod verbs;
-pub mod view;
 
 #[cfg(test)]
 mod tests;

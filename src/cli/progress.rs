@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::layout::clean;
 use super::logging::PROGRESS;
 use super::terminal::{Look, PLAIN, paint};
-use super::view::serves;
+use crate::report::serves;
 use crate::resource::status::{Phase, Reason, Status};
 use crate::resource::{Kind, ResourceKey};
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
 use super::terminal::Look;
-use super::view::{SourceKind, SourceView};
 use crate::config;
 use crate::config::keys::OVERRIDES;
 use crate::config::load::Environment;
 use crate::manifest::{Defaults, Finding, render};
+use crate::report::{SourceKind, SourceView};
 use crate::source::{LoadContext, Loaded, dir, host_name, short_revision};
 
 /// Reads the folder that the configuration names.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::builder::styling::Style;
 
-use super::advice::advice;
 use super::layout::{Cell, Fit, Table};
 use super::terminal::{BAD, BUSY, DIM, GOOD, PLAIN, WARN, paint};
-use super::view::{SourceKind, View, serves};
 use crate::clock::Timestamp;
+use crate::report::advice;
+use crate::report::{SourceKind, View, serves};
 use crate::resource::status::{Phase, Reason, Status};
 use crate::resource::units::human_duration;
 

@@ -104,6 +104,33 @@ pub enum ExecResult {
     },
 }
 
+/// One line that a container wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    pub container: ContainerId,
+    pub stream: LogStream,
+    /// On the engine's clock.
+    pub time: Timestamp,
+    /// Without its end; at most 16 KiB, longer ones come in pieces.
+    pub line: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStream {
+    Stdout,
+    Stderr,
+}
+
+/// Which lines of a container to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Go on with what is written from now on, until the container is removed or ends.
+    pub follow: bool,
+    /// The last so many; `None`: all.
+    pub tail: Option<u32>,
+    pub since: Option<Timestamp>,
+}
+
 /// The one tar archive that is unpacked at `/`.
 #[derive(Clone, Debug)]
 pub struct Archive(pub Bytes);
@@ -141,6 +168,11 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The last lines that a container wrote, both streams.
     fn log_tail(&self, id: &ContainerId, lines: u32) -> impl Future<Output = Result<Vec<String>>> + Send;
+
+    /// What a container wrote and writes. Ends when its log does.
+    fn logs(&self, _id: &ContainerId, _options: LogOptions) -> BoxStream<'static, Result<LogLine>> {
+        Box::pin(futures_util::stream::empty())
+    }
 
     // ---- changing ------------------------------------------------------------------------------
 

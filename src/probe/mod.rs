@@ -23,7 +23,6 @@ use futures_util::future::join;
 
 pub use prober::Prober;
 pub use route::{Route, Target};
-pub use watch::LastTry;
 
 use crate::engine::Engine;
 use crate::resource::probe::{Probe, ProbeRole, ProbeState, Probes};

@@ -18,12 +18,12 @@ use tokio::time::{Instant, sleep_until};
 use super::ROLES;
 use super::check::{Tried, attempt};
 use super::route::{Route, Target};
-use super::watch::{LastTry, Watch};
+use super::watch::Watch;
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
-use crate::resource::probe::{Check, ProbeRole, ProbeState, Probes};
+use crate::resource::probe::{Check, LastTry, ProbeRole, ProbeState, Probes};
 
 /// Execs in flight at once: each costs the engine some 30 ms of work.
 const EXECS: usize = 8;

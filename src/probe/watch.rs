@@ -16,7 +16,7 @@ use super::ROLES;
 use super::check::Tried;
 use super::route::{Route, Target, no_route, routes};
 use crate::clock::Timestamp;
-use crate::resource::probe::{Check, Probe, ProbeRole, ProbeState, Probes};
+use crate::resource::probe::{Check, LastTry, Probe, ProbeRole, ProbeState, Probes};
 
 /// How long a gate without a deadline is asked at full speed.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -26,22 +26,6 @@ const SLOW_GATE: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(10);
 /// A changed message of a failing probe is news at most this often.
 const MESSAGE_NEWS: Duration = Duration::from_secs(2);
-
-/// The last try of one probe, for `describe`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastTry {
-    pub role: ProbeRole,
-    /// `http`, `redis`, …
-    pub kind: &'static str,
-    /// `container address 172.18.0.2:6379`
-    pub route: String,
-    pub passed: bool,
-    pub message: String,
-    pub latency: Duration,
-    pub at: Timestamp,
-    /// Tries in a row with this outcome.
-    pub in_a_row: u32,
-}
 
 /// One probe's standing.
 #[derive(Debug, Default)]

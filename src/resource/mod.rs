@@ -12,6 +12,7 @@
 //! | [`canonical`] | one spelling for what a spec can say in several |
 //! | [`container`] | what the engine is asked to create |
 //! | [`observed`] | what the engine runs |
+//! | [`event`] | what happened: the words of the event history |
 //! | [`hash`] | the versioned canonical hashes that labels carry |
 //! | [`labels`] | the labels that mark what we own |
 //! | [`status`] | phases, conditions and reasons: what people and programs are told |
@@ -20,6 +21,7 @@
 pub mod canonical;
 pub mod container;
 pub mod desired;
+pub mod event;
 pub mod hash;
 pub mod image;
 pub mod key;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::clock::Timestamp;
+
 use serde::{Deserialize, Serialize};
 
 use super::units::duration_text;
@@ -185,4 +187,20 @@ pub struct ProbeState {
     pub message: String,
     /// The port could be reached by no route at all.
     pub unreachable: bool,
+}
+
+/// The last try of one probe, for `describe`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastTry {
+    pub role: ProbeRole,
+    /// `http`, `redis`, …
+    pub kind: &'static str,
+    /// `container address 172.18.0.2:6379`
+    pub route: String,
+    pub passed: bool,
+    pub message: String,
+    pub latency: Duration,
+    pub at: Timestamp,
+    /// Tries in a row with this outcome.
+    pub in_a_row: u32,
 }

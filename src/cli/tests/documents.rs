@@ -2,12 +2,13 @@ use std::collections::BTreeMap;
 
 use clap::CommandFactory;
 
-use super::super::advice::{Advice, advice};
 use super::super::args::Cli;
 use super::super::changes::PlanReport;
-use super::super::json::{ApplyReport, StatusReport, to_json};
+use super::super::json::{ApplyReport, to_json};
 use super::super::terminal::{Look, Stream, When};
 use super::*;
+use crate::report::StatusReport;
+use crate::report::{Advice, advice};
 use crate::resource::Kind;
 use crate::resource::status::Phase;
 

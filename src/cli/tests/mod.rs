@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exit::Exit;
-use super::view::{SourceKind, SourceView, View};
 use super::*;
 use crate::clock::Timestamp;
+use crate::report::{EngineView, SourceKind, SourceView, View};
 use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
 use crate::resource::image::ImageRef;
@@ -85,6 +85,15 @@ fn stalled(required: bool, reason: Reason, message: &str) -> Status {
 
 fn view(statuses: Vec<(ResourceKey, Status)>) -> View {
     View {
+        engine: EngineView {
+            reachable: true,
+            address: "unix:///var/run/docker.sock".to_owned(),
+            version: "20.10.24".to_owned(),
+            message: String::new(),
+            since: Timestamp(0),
+        },
+        observe_only: false,
+        findings: String::new(),
         stack: "default".to_owned(),
         source: SourceView {
             kind: SourceKind::Dir,

@@ -1,8 +1,9 @@
 use super::super::changes::PlanReport;
-use super::super::json::{SourceReport, to_json};
+use super::super::json::to_json;
 use super::*;
 use crate::plan::types::ClosedBy;
 use crate::plan::{Action, Cause, FieldChange, Gate, Op, Plan, Stage, Step, Target, Wants};
+use crate::report::SourceReport;
 
 fn plan_of(key: ResourceKey, action: Action, changes: Vec<FieldChange>, stages: Vec<Stage>) -> Plan {
     Plan { key, action, stages, changes, wants: Wants::default(), status: draft(Reason::Pending, ""), wake_at: None }

@@ -1,6 +1,7 @@
-use super::super::json::{StatusReport, to_json, to_yaml};
+use super::super::json::{to_json, to_yaml};
 use super::super::layout::{clean, cut, wrap};
 use super::*;
+use crate::report::StatusReport;
 
 #[test]
 fn a_converged_stack_reads_as_the_first_ten_minutes_promise() {
@@ -89,10 +90,10 @@ fn the_overall_line_tells_every_way_of_not_being_there() {
 #[test]
 fn views_weigh_into_exit_codes() {
     let mut v = view(vec![(ResourceKey::service("redis"), ready(true, ""))]);
-    assert_eq!(v.exit(), Exit::Done);
+    assert_eq!(Exit::of(&v), Exit::Done);
     v.source.error = Some("cannot be read".to_owned());
-    assert_eq!(v.exit(), Exit::Invalid);
-    assert_eq!(troubled().exit(), Exit::NotConverged);
+    assert_eq!(Exit::of(&v), Exit::Invalid);
+    assert_eq!(Exit::of(&troubled()), Exit::NotConverged);
 }
 
 #[test]

@@ -11,11 +11,11 @@ use crate::cli::args::{OutputArg, duration};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::json::ApplyReport;
 use crate::cli::progress::{Progress, Reporter, Tally};
-use crate::cli::view::View;
 use crate::cli::{interrupted, logging, source, table};
 use crate::controller::Controller;
 use crate::controller::converge::{Ending, Goal};
 use crate::engine::EngineError;
+use crate::report::View;
 use crate::resource::key::Kind;
 
 /// Bring everything into the described state once, then exit
@@ -126,7 +126,7 @@ impl Round<'_> {
 /// The last word. `exit` takes in what the view does not know: a timeout is [`Exit::NotConverged`],
 /// a signal [`Exit::Interrupted`].
 fn print(session: &Session, arguments: &Arguments, view: &View, tally: &Tally, exit: Exit) -> Exit {
-    let exit = exit.and(view.exit());
+    let exit = exit.and(Exit::of(view));
     let report = ApplyReport::new(view, exit, tally);
     let width = session.terminal.out.width;
     session.print(arguments.output.output, &report, |wide| table::render(view, wide, &[], width));

@@ -7,9 +7,9 @@ use super::stack::{Manifests, Removing, Stack, refusals, state_dir};
 use crate::cli::args::OutputArg;
 use crate::cli::changes::PlanReport;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::json::SourceReport;
 use crate::cli::source;
 use crate::engine::EngineError;
+use crate::report::SourceReport;
 
 /// Show what would change, and why, field by field
 ///

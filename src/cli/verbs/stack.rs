@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::Session;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::source;
-use crate::cli::view::{SourceView, View};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::controller::{Controller, Settings, WallClock};
@@ -18,6 +17,7 @@ use crate::engine::docker::connect::{ConnectError, EngineAddress};
 use crate::engine::docker::credentials::Keychain;
 use crate::engine::{Engine, EngineInfo};
 use crate::plan::prune::{Prune, PruneGuards};
+use crate::report::{EngineView, SourceView, View};
 use crate::resource::Kind;
 use crate::source::{Completeness, Loaded, short_revision};
 use crate::state::StateDir;
@@ -173,6 +173,15 @@ impl Stack {
         View {
             stack: config.stack.clone(),
             source,
+            engine: EngineView {
+                reachable: true,
+                address: self.info.address.clone(),
+                version: self.info.version.clone(),
+                message: String::new(),
+                since: self.clock.now(),
+            },
+            observe_only: false,
+            findings: String::new(),
             statuses,
             invalid_manifests,
             notes: Vec::new(),

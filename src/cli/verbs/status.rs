@@ -6,11 +6,11 @@ use super::Session;
 use super::stack::{Manifests, Removing, Stack, refusals, state_dir};
 use crate::cli::args::OutputArg;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::json::StatusReport;
-use crate::cli::view::{SourceKind, SourceView, View};
 use crate::cli::{source, table};
 use crate::engine::EngineError;
 use crate::manifest::suggestion;
+use crate::report::StatusReport;
+use crate::report::{SourceKind, SourceView, View};
 
 /// Show how everything is: a table, what to do next, and the overall line
 #[derive(Clone, Debug, Args)]

@@ -1,10 +1,9 @@
-//! What there is to say about a stack at one moment; [`super::table`] and [`super::json`] say it.
+//! What there is to say about a stack at one moment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exit::Exit;
 use crate::clock::Timestamp;
 use crate::resource::status::{Phase, Status};
 use crate::resource::{Kind, ResourceKey};
@@ -30,11 +29,30 @@ pub enum SourceKind {
     Engine,
 }
 
+/// The engine, as it was last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineView {
+    pub reachable: bool,
+    /// `unix:///var/run/docker.sock`
+    pub address: String,
+    /// `20.10.24`; empty until it has answered once.
+    pub version: String,
+    /// Why it does not answer; empty while it does.
+    pub message: String,
+    /// Since when it has been so.
+    pub since: Timestamp,
+}
+
 /// A moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     pub stack: String,
     pub source: SourceView,
+    pub engine: EngineView,
+    /// `run --observe`: nothing is changed, whatever the plans say.
+    pub observe_only: bool,
+    /// What is wrong with the manifests, as `validate` prints it; empty where nothing is.
+    pub findings: String,
     pub statuses: BTreeMap<ResourceKey, Arc<Status>>,
     /// Documents that could not be applied.
     pub invalid_manifests: usize,
@@ -60,20 +78,9 @@ impl View {
         self.source.error.is_none() && self.invalid_manifests == 0 && self.statuses.values().all(|s| s.is_converged())
     }
 
-    /// Every required service is ready.
+    /// Every required service is ready, and the engine answers.
     pub fn is_healthy(&self) -> bool {
-        self.services().all(|(_, s)| !s.required || serves(s))
-    }
-
-    /// What of the moment goes into an exit code.
-    pub fn exit(&self) -> Exit {
-        if self.invalid_manifests > 0 || self.source.error.is_some() {
-            Exit::Invalid
-        } else if self.is_converged() {
-            Exit::Done
-        } else {
-            Exit::NotConverged
-        }
+        self.engine.reachable && self.services().all(|(_, s)| !s.required || serves(s))
     }
 }
 

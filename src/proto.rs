@@ -1,0 +1,17 @@
+//! Generated from `proto/`.
+
+/// `env_manager.v1`
+pub mod env_manager {
+    #[allow(
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        reason = "generated code is not ours to style"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("env_manager.v1");
+    }
+}
+
+/// All of `proto/`, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
