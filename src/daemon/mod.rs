@@ -6,5 +6,7 @@
 //! | [`environment`] | [`Environment`]: everything that gRPC and HTTP ask |
 
 pub mod environment;
+#[cfg(test)]
+pub mod played;
 
 pub use environment::Environment;
