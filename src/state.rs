@@ -1,6 +1,12 @@
 //! The state directory: generation counters, the specs applied last, and the lock of the stack.
 //!
 //! None of it is needed to converge. Losing it loses generation counts and nothing else.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`daemon_file`] | where the daemon of the stack answers |
+
+pub mod daemon_file;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -8,6 +14,8 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use daemon_file::DaemonFile;
 
 use crate::clock::Timestamp;
 use crate::resource::container::ContainerId;
