@@ -14,7 +14,7 @@
 //! | pure | [`plan`], [`report`]; [`store`], [`queue`], [`manifest`], [`config`] |
 //! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`], [`history`], [`metrics`] |
 //! | loop | [`controller`], [`daemon`] |
-//! | faces | [`cli`]; [`proto`] is generated |
+//! | faces | [`cli`], [`grpc`]; [`proto`] is generated |
 
 pub mod backoff;
 pub mod cli;
@@ -24,6 +24,7 @@ pub mod controller;
 pub mod daemon;
 pub mod engine;
 pub mod execute;
+pub mod grpc;
 pub mod history;
 pub mod images;
 pub mod manifest;

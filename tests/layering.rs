@@ -94,6 +94,13 @@ const UNITS: &[Unit] = &[
     shell("daemon", DAEMON),
     // Faces.
     shell(
+        "grpc",
+        &[
+            "resource", "backoff", "clock", "plan", "report", "store", "queue", "manifest", "engine", "proto",
+            "history", "metrics", "daemon",
+        ],
+    ),
+    shell(
         "cli",
         &[
             "resource",
@@ -114,6 +121,7 @@ const UNITS: &[Unit] = &[
             "history",
             "metrics",
             "daemon",
+            "grpc",
         ],
     ),
 ];

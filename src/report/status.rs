@@ -126,12 +126,21 @@ impl StatusReport {
     pub fn new(view: &View, names: &[String]) -> Self {
         let shown = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
         Self {
+            services: view.services().filter(|(n, _)| shown(n)).map(|(n, s)| ServiceReport::new(n, s)).collect(),
+            resources: view.others().map(|(k, s)| ResourceReport::new(k, s)).collect(),
+            ..Self::header(view)
+        }
+    }
+
+    /// All but services and resources.
+    pub fn header(view: &View) -> Self {
+        Self {
             converged: view.is_converged(),
             healthy: view.is_healthy(),
             stack: view.stack.clone(),
             source: SourceReport::new(&view.source),
-            services: view.services().filter(|(n, _)| shown(n)).map(|(n, s)| ServiceReport::new(n, s)).collect(),
-            resources: view.others().map(|(k, s)| ResourceReport::new(k, s)).collect(),
+            services: Vec::new(),
+            resources: Vec::new(),
             invalid_manifests: view.invalid_manifests,
             notes: view.notes.clone(),
             engine: EngineReport::new(&view.engine),
@@ -233,7 +242,7 @@ impl ConditionReport {
 }
 
 impl ResourceReport {
-    fn new(key: &ResourceKey, status: &Status) -> Self {
+    pub fn new(key: &ResourceKey, status: &Status) -> Self {
         Self {
             kind: key.kind.to_string(),
             name: key.name.to_string(),
