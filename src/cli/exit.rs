@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
-use crate::report::View;
+use crate::report::StatusReport;
 
 /// How a command ended. Ordered by weight: where several hold, the greatest is the exit code
 /// (130, 5, 4, 1, 3, 2, 0).
@@ -55,10 +55,10 @@ impl Exit {
     }
 
     /// What of a moment goes into an exit code.
-    pub fn of(view: &View) -> Self {
-        if view.invalid_manifests > 0 || view.source.error.is_some() {
+    pub fn of(report: &StatusReport) -> Self {
+        if report.invalid_manifests > 0 || report.source.error.is_some() {
             Self::Invalid
-        } else if view.is_converged() {
+        } else if report.converged {
             Self::Done
         } else {
             Self::NotConverged

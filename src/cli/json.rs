@@ -1,10 +1,12 @@
 //! What `-o json` and `-o yaml` print. Names and meanings stand in `docs/schemas/*.schema.json` and only grow.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::exit::Exit;
-use crate::report::{StatusReport, View};
+use crate::report::StatusReport;
 
 /// What `apply -o json` prints. (With `--dry-run` it prints what `plan` prints.)
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -20,13 +22,13 @@ pub struct ApplyReport {
 }
 
 impl ApplyReport {
-    pub fn new(view: &View, exit: Exit, tally: &super::progress::Tally) -> Self {
+    pub fn new(status: StatusReport, took: Duration, exit: Exit, tally: &super::progress::Tally) -> Self {
         Self {
             exit_code: exit.code(),
             started: tally.started().to_vec(),
             failed: tally.failed().map(str::to_owned).collect(),
-            took_ms: view.took.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
-            status: StatusReport::new(view, &[]),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            status,
         }
     }
 }

@@ -9,13 +9,67 @@ use tracing::{info, warn};
 use super::layout::clean;
 use super::logging::PROGRESS;
 use super::terminal::{Look, PLAIN, paint};
-use crate::report::serves;
-use crate::resource::status::{Phase, Reason, Status};
+use crate::report::{ResourceReport, ServiceReport, serves};
+use crate::resource::status::Status;
 use crate::resource::{Kind, ResourceKey};
+
+/// What there is to tell of a status, whether it is our own or a daemon's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub key: ResourceKey,
+    pub phase: String,
+    pub reason: String,
+    pub message: String,
+    /// It cannot go on by itself.
+    pub stalled: bool,
+    /// Ready, or done where being done is all that is asked.
+    pub serves: bool,
+    /// Its container runs.
+    pub runs: bool,
+}
+
+impl Seen {
+    pub fn of(key: &ResourceKey, status: &Status) -> Self {
+        Self {
+            key: key.clone(),
+            phase: status.phase.to_string(),
+            reason: status.reason.to_string(),
+            message: clean(&status.message),
+            stalled: status.is_stalled(),
+            serves: serves(status),
+            runs: status.container.as_ref().is_some_and(|c| c.running),
+        }
+    }
+
+    pub fn of_service(service: &ServiceReport) -> Self {
+        Self {
+            key: ResourceKey::service(&*service.name),
+            phase: service.phase.clone(),
+            reason: service.reason.clone(),
+            message: clean(&service.message),
+            stalled: service.is_stalled(),
+            serves: service.serves(),
+            runs: service.started_at.is_some() && service.exit_code.is_none(),
+        }
+    }
+
+    pub fn of_resource(resource: &ResourceReport) -> Self {
+        let kind = if resource.kind == "volume" { Kind::Volume } else { Kind::Network };
+        Self {
+            key: ResourceKey::new(kind, &*resource.name),
+            phase: resource.phase.clone(),
+            reason: resource.reason.clone(),
+            message: clean(&resource.message),
+            stalled: resource.is_stalled(),
+            serves: resource.ready,
+            runs: false,
+        }
+    }
+}
 
 /// Told of every status that changes, in the order in which it changes.
 pub trait Progress: Send {
-    fn update(&mut self, key: &ResourceKey, status: &Status);
+    fn update(&mut self, seen: &Seen);
     /// Nothing more comes; nothing of it stays on a terminal.
     fn finish(&mut self);
 }
@@ -23,7 +77,7 @@ pub trait Progress: Send {
 /// Who was started and who failed, from the changes alone.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    phases: BTreeMap<ResourceKey, Phase>,
+    phases: BTreeMap<ResourceKey, String>,
     /// Services that were seen on their way up, in order.
     begun: Vec<String>,
     /// Those of them that have arrived, in order.
@@ -47,10 +101,11 @@ pub enum Change {
 }
 
 impl Tally {
-    pub fn note(&mut self, key: &ResourceKey, status: &Status) -> Change {
-        let before = self.phases.insert(key.clone(), status.phase);
-        let newly_stalled = status.is_stalled() && self.stalled.insert(key.clone());
-        if !status.is_stalled() {
+    pub fn note(&mut self, seen: &Seen) -> Change {
+        let Seen { key, phase, reason, stalled, serves, runs, message: _ } = seen;
+        let before = self.phases.insert(key.clone(), phase.clone());
+        let newly_stalled = *stalled && self.stalled.insert(key.clone());
+        if !stalled {
             self.stalled.remove(key);
         }
         let name = &*key.name;
@@ -58,29 +113,28 @@ impl Tally {
             // Networks and volumes are made in passing; only their troubles are news.
             return if newly_stalled { Change::Phase } else { Change::None };
         }
-        if status.is_stalled() || matches!(status.phase, Phase::Failed | Phase::Conflict | Phase::Invalid) {
+        if *stalled || matches!(&**phase, "Failed" | "Conflict" | "Invalid") {
             self.failed.insert(name.to_owned());
         } else {
             self.failed.remove(name);
         }
         let known = |list: &[String]| list.iter().any(|n| n == name);
-        let first_look = matches!(before, None | Some(Phase::Pending));
-        let runs = status.container.as_ref().is_some_and(|c| c.running);
-        let asked = status.reason == Reason::Starting && runs && (first_look || self.found.contains(name));
+        let first_look = matches!(before.as_deref(), None | Some("Pending"));
+        let asked = reason == "Starting" && *runs && (first_look || self.found.contains(name));
         let was_found = if asked { !self.found.insert(name.to_owned()) } else { self.found.remove(name) };
-        let under_way = matches!(status.phase, Phase::Creating | Phase::Starting) && !asked;
+        let under_way = matches!(&**phase, "Creating" | "Starting") && !asked;
         if under_way && !known(&self.begun) {
             self.begun.push(name.to_owned());
             return Change::Begun(self.begun.len());
         }
-        if serves(status) && known(&self.begun) && !known(&self.started) {
+        if *serves && known(&self.begun) && !known(&self.started) {
             self.started.push(name.to_owned());
             return Change::Started;
         }
         // A first look at what is well already is no news; neither is Creating after Begun.
-        let news = !serves(status) || !(first_look || was_found);
-        let silent = under_way || asked || status.phase == Phase::Pending || !news;
-        if newly_stalled || (before != Some(status.phase) && !silent) { Change::Phase } else { Change::None }
+        let news = !serves || !(first_look || was_found);
+        let silent = under_way || asked || phase == "Pending" || !news;
+        if newly_stalled || (before.as_ref() != Some(phase) && !silent) { Change::Phase } else { Change::None }
     }
 
     pub fn started(&self) -> &[String] {
@@ -111,13 +165,12 @@ impl LogLines {
 }
 
 impl Progress for LogLines {
-    fn update(&mut self, key: &ResourceKey, status: &Status) {
-        let (phase, reason) = (status.phase.to_string(), status.reason.to_string());
-        let message = clean(&status.message);
-        match self.tally.note(key, status) {
+    fn update(&mut self, seen: &Seen) {
+        let Seen { key, phase, reason, message, .. } = seen;
+        match self.tally.note(seen) {
             Change::Begun(n) => info!(target: PROGRESS, "[{n}/{}] Starting service: {key}", self.services),
             Change::Started => info!(target: PROGRESS, "✓ {key} started successfully"),
-            Change::Phase if status.is_stalled() => {
+            Change::Phase if seen.stalled => {
                 warn!(target: PROGRESS, service = %key, phase, reason, "{key}  {phase}  {message}");
             }
             Change::Phase => info!(target: PROGRESS, service = %key, phase, reason, "{key}  {phase}  {message}"),
@@ -170,25 +223,25 @@ impl Live {
     }
 
     /// Whether it is worth a row.
-    fn shows(&self, key: &ResourceKey, status: &Status) -> bool {
-        if key.kind != Kind::Service {
-            return status.is_stalled();
+    fn shows(&self, seen: &Seen) -> bool {
+        if seen.key.kind != Kind::Service {
+            return seen.stalled;
         }
-        let idle = serves(status) || matches!(status.phase, Phase::Pending | Phase::Blocked);
+        let idle = seen.serves || matches!(&*seen.phase, "Pending" | "Blocked");
         if self.services > MAX_ROWS {
-            return !idle || status.is_stalled();
+            return !idle || seen.stalled;
         }
         // What is well from the first look on is no news; what became so stays in sight.
-        !serves(status) || self.rows.contains_key(key)
+        !seen.serves || self.rows.contains_key(&seen.key)
     }
 }
 
 /// ✓ is as it should be, ✗ cannot go on, … is being worked on, · waits.
-fn glyph(status: &Status) -> &'static str {
-    match status.phase {
-        _ if status.is_stalled() => "✗",
-        _ if serves(status) => "✓",
-        Phase::Pending | Phase::Blocked => "·",
+fn glyph(seen: &Seen) -> &'static str {
+    match &*seen.phase {
+        _ if seen.stalled => "✗",
+        _ if seen.serves => "✓",
+        "Pending" | "Blocked" => "·",
         _ => "…",
     }
 }
@@ -205,14 +258,15 @@ impl Drop for Live {
 }
 
 impl Progress for Live {
-    fn update(&mut self, key: &ResourceKey, status: &Status) {
-        if serves(status) && key.kind == Kind::Service {
+    fn update(&mut self, seen: &Seen) {
+        let key = &seen.key;
+        if seen.serves && key.kind == Kind::Service {
             self.ready.insert(key.clone());
         } else {
             self.ready.remove(key);
         }
         self.total.set_message(format!("{} of {} ready", self.ready.len(), self.services));
-        if !self.shows(key, status) {
+        if !self.shows(seen) {
             if let Some(row) = self.rows.remove(key) {
                 self.bars.remove(&row);
             }
@@ -223,11 +277,11 @@ impl Progress for Live {
             row.set_style(style("{wide_msg}"));
             row
         });
-        let color = if self.color { super::table::style(status.phase) } else { PLAIN };
-        let (width, name, phase) = (self.name_width, key.to_string(), status.phase.to_string());
-        let (glyph, phase) = (paint(color, glyph(status)), paint(color, &format!("{phase:<9}")));
+        let color = if self.color { super::table::style(&seen.phase) } else { PLAIN };
+        let (width, name, phase) = (self.name_width, key.to_string(), &seen.phase);
+        let (glyph, phase) = (paint(color, glyph(seen)), paint(color, &format!("{phase:<9}")));
         // In one go: a repaint between two would show halves of different moments.
-        row.set_message(format!("{glyph} {name:<width$}  {phase} {}", clean(&status.message)));
+        row.set_message(format!("{glyph} {name:<width$}  {phase} {}", seen.message));
     }
 
     fn finish(&mut self) {
@@ -257,10 +311,10 @@ impl Reporter {
 }
 
 impl Progress for Reporter {
-    fn update(&mut self, key: &ResourceKey, status: &Status) {
-        self.log.update(key, status);
+    fn update(&mut self, seen: &Seen) {
+        self.log.update(seen);
         if let Some(live) = &mut self.live {
-            live.update(key, status);
+            live.update(seen);
         }
     }
 

@@ -48,6 +48,12 @@ pub fn report(loaded: &Loaded, warnings: bool, look: &Look) {
     }
 }
 
+/// The errors, as `validate` prints them but without colours.
+pub fn findings(loaded: &Loaded) -> String {
+    let errors: Vec<_> = loaded.errors().cloned().collect();
+    if errors.is_empty() { String::new() } else { render(&errors, false) }
+}
+
 /// For the overall line and for JSON.
 pub fn view(configuration: &config::Loaded, loaded: &Loaded) -> SourceView {
     SourceView {

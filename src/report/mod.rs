@@ -11,5 +11,5 @@ pub mod status;
 pub mod view;
 
 pub use advice::{Advice, advice};
-pub use status::{ServiceReport, SourceReport, StatusReport};
+pub use status::{ResourceReport, ServiceReport, SourceReport, StatusReport};
 pub use view::{EngineView, SourceKind, SourceView, View, serves};

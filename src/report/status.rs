@@ -200,6 +200,11 @@ impl ServiceReport {
             settled: _,
         } = status;
         let container = container.as_ref();
+        // Of the manifests that it follows; of its container where those are not known.
+        let revision = match (&**revision, container) {
+            ("", Some(c)) => &c.revision,
+            (revision, _) => revision,
+        };
         Self {
             name: name.to_owned(),
             required: *required,
@@ -217,7 +222,7 @@ impl ServiceReport {
             started_at: container.and_then(|c| c.started_at).map(|t| t.to_string()),
             restarts: container.map_or(0, |c| c.restarts),
             exit_code: container.and_then(|c| c.exit_code),
-            revision: revision.to_string(),
+            revision: revision.to_owned(),
             depends_on: depends_on
                 .iter()
                 .map(|d| DependencyReport { service: d.service.clone(), condition: d.condition.to_string() })
@@ -225,6 +230,25 @@ impl ServiceReport {
             conditions: conditions.iter().map(ConditionReport::new).collect(),
             next: advice.acts.then(|| advice.next.to_owned()),
         }
+    }
+}
+
+impl ServiceReport {
+    /// Ready, or done where being done is all that is asked.
+    pub fn serves(&self) -> bool {
+        self.ready || self.phase == "Completed"
+    }
+
+    /// It cannot go on by itself.
+    pub fn is_stalled(&self) -> bool {
+        self.conditions.iter().any(|c| c.kind == "Stalled" && c.status == "True")
+    }
+}
+
+impl ResourceReport {
+    /// It cannot go on by itself.
+    pub fn is_stalled(&self) -> bool {
+        !self.converged && matches!(&*self.phase, "Failed" | "Conflict" | "Invalid")
     }
 }
 

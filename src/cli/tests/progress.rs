@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use super::super::progress::{Change, LogLines, Progress, Tally};
+use super::super::progress::{Change, LogLines, Progress, Seen, Tally};
 use super::*;
 
 /// What a run of `apply` is told: redis comes up, reddb's image is not there, kafka was well before.
@@ -28,7 +28,7 @@ fn a_tally_counts_who_came_up_and_who_did_not() {
     use Change::{Begun, None, Phase, Started};
 
     let mut tally = Tally::default();
-    let changes: Vec<_> = a_run().iter().map(|(k, s)| tally.note(k, s)).collect();
+    let changes: Vec<_> = a_run().iter().map(|(k, s)| tally.note(&Seen::of(k, s))).collect();
     assert_eq!(changes, [None, None, None, Phase, None, Begun(1), None, Phase, Phase, None, Started, None, Phase]);
     assert_eq!(tally.started(), ["redis"]);
     assert_eq!(tally.failed().collect::<Vec<_>>(), ["reddb"]);
@@ -61,7 +61,7 @@ fn logged(format: crate::config::LogFormat, run: impl FnOnce()) -> String {
 fn log_a_run() {
     let mut lines = LogLines::new(9);
     for (key, status) in a_run() {
-        lines.update(&key, &status);
+        lines.update(&Seen::of(&key, &status));
     }
     lines.finish();
 }
@@ -84,8 +84,8 @@ fn the_pretty_log_carries_the_lines_of_the_system_before_this_one() {
 fn a_run_without_trouble_ends_with_the_seed_s_last_line() {
     let text = logged(crate::config::LogFormat::Pretty, || {
         let mut lines = LogLines::new(1);
-        lines.update(&ResourceKey::service("redis"), &at(Reason::Starting, ""));
-        lines.update(&ResourceKey::service("redis"), &ready(true, ""));
+        lines.update(&Seen::of(&ResourceKey::service("redis"), &at(Reason::Starting, "")));
+        lines.update(&Seen::of(&ResourceKey::service("redis"), &ready(true, "")));
         lines.finish();
         LogLines::new(1).finish();
     });

@@ -1,17 +1,26 @@
 use super::super::json::{to_json, to_yaml};
 use super::super::layout::{clean, cut, wrap};
+use super::super::table::Show;
 use super::*;
 use crate::report::StatusReport;
 
+fn render(view: &View, wide: bool, names: &[String], width: Option<usize>) -> String {
+    table::render(&report(view), Show { wide, names, width, ..Show::default() })
+}
+
+fn report(view: &View) -> StatusReport {
+    StatusReport::new(view, &[])
+}
+
 #[test]
 fn a_converged_stack_reads_as_the_first_ten_minutes_promise() {
-    let mut view = view(vec![
+    let view = view(vec![
         (ResourceKey::service("redis"), ready(true, "PING answered in 0.3 ms")),
         (ResourceKey::service("zookeeper"), ready(false, "Mode: standalone")),
         (ResourceKey::network("env-manager"), ready(false, "exists")),
     ]);
-    view.took = Some(Duration::from_millis(1800));
-    insta::assert_snapshot!(plain(&table::render(&view, false, &[], None)), @r"
+    let show = Show { took: Some(Duration::from_millis(1800)), ..Show::default() };
+    insta::assert_snapshot!(plain(&table::render(&report(&view), show)), @r"
     NAME       READY  STATUS  RESTARTS  AGE  REVISION  MESSAGE
     redis      yes    Ready   0         41s  3f2a91c   PING answered in 0.3 ms
     zookeeper  yes    Ready   0         41s  3f2a91c   Mode: standalone
@@ -21,29 +30,29 @@ fn a_converged_stack_reads_as_the_first_ten_minutes_promise() {
 
 #[test]
 fn tables_in_pipes_are_neither_wrapped_nor_cut() {
-    insta::assert_snapshot!(plain(&table::render(&troubled(), false, &[], None)));
+    insta::assert_snapshot!(plain(&render(&troubled(), false, &[], None)));
 }
 
 #[test]
 fn tables_fit_a_wide_terminal() {
-    let text = plain(&table::render(&troubled(), false, &[], Some(120)));
+    let text = plain(&render(&troubled(), false, &[], Some(120)));
     assert!(text.lines().take(12).all(|l| l.chars().count() <= 120), "{text}");
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn tables_fit_a_usual_terminal() {
-    insta::assert_snapshot!(plain(&table::render(&troubled(), false, &[], Some(80))));
+    insta::assert_snapshot!(plain(&render(&troubled(), false, &[], Some(80))));
 }
 
 #[test]
 fn on_a_narrow_terminal_messages_go_below_their_rows() {
-    insta::assert_snapshot!(plain(&table::render(&troubled(), false, &[], Some(50))));
+    insta::assert_snapshot!(plain(&render(&troubled(), false, &[], Some(50))));
 }
 
 #[test]
 fn wide_tables_add_image_container_and_dependencies() {
-    insta::assert_snapshot!(plain(&table::render(&troubled(), true, &[], None)));
+    insta::assert_snapshot!(plain(&render(&troubled(), true, &[], None)));
 }
 
 #[test]
@@ -51,13 +60,13 @@ fn a_narrow_table_shows_revisions_that_differ() {
     let mut other = ready(false, "");
     other.revision = "9c1d2e3".into();
     let rows = |second| vec![(ResourceKey::service("a"), ready(false, "")), (ResourceKey::service("b"), second)];
-    assert!(table::render(&view(rows(other)), false, &[], Some(80)).contains("REVISION"));
-    assert!(!table::render(&view(rows(ready(false, ""))), false, &[], Some(80)).contains("REVISION"));
+    assert!(render(&view(rows(other)), false, &[], Some(80)).contains("REVISION"));
+    assert!(!render(&view(rows(ready(false, ""))), false, &[], Some(80)).contains("REVISION"));
 }
 
 #[test]
 fn styles_are_put_on_without_moving_columns() {
-    let styled = table::render(&troubled(), false, &[], Some(80));
+    let styled = render(&troubled(), false, &[], Some(80));
     assert!(styled.contains("\u{1b}[32mReady\u{1b}[0m"), "{styled:?}");
     // What the engine or a container said cannot steer the terminal.
     assert!(!styled.contains("\u{1b}[31mnot found"), "{styled:?}");
@@ -65,13 +74,13 @@ fn styles_are_put_on_without_moving_columns() {
 
 #[test]
 fn names_limit_rows_but_not_the_overall_line() {
-    let text = plain(&table::render(&troubled(), false, &["redis".to_owned()], None));
+    let text = plain(&render(&troubled(), false, &["redis".to_owned()], None));
     assert!(text.lines().count() == 3 && !text.contains("next:") && text.contains("2 of 5 ready"), "{text}");
 }
 
 #[test]
 fn the_overall_line_tells_every_way_of_not_being_there() {
-    let line = |v: &View| plain(&table::overall(v));
+    let line = |v: &View| plain(&table::overall(&report(v), Show::default()));
     let mut v = view(vec![(ResourceKey::service("redis"), ready(true, ""))]);
     v.invalid_manifests = 1;
     assert_eq!(
@@ -88,12 +97,61 @@ fn the_overall_line_tells_every_way_of_not_being_there() {
 }
 
 #[test]
+fn an_engine_that_is_away_and_a_daemon_that_only_looks_are_said() {
+    let mut v = view(vec![(ResourceKey::service("redis"), ready(true, ""))]);
+    v.engine.reachable = false;
+    v.engine.message = "connection refused".to_owned();
+    v.engine.since = Timestamp(NOW.0 - 41_000);
+    v.observe_only = true;
+    v.source.location = "/home/me/project/manifests".to_owned();
+    let line = |here: &str| {
+        plain(&table::overall(&report(&v), Show { here: Some(std::path::Path::new(here)), ..Show::default() }))
+    };
+    assert_eq!(
+        line("/home/me/project"),
+        "converged · unhealthy · 1 of 1 ready (1 required) · engine away for 41s: connection refused · observe only · ./manifests @ 3f2a91c"
+    );
+    assert!(line("/home/me/project/manifests").ends_with(" · . @ 3f2a91c"));
+    assert!(line("/srv").ends_with(" · /home/me/project/manifests @ 3f2a91c"));
+}
+
+#[test]
+fn findings_stand_between_the_table_and_the_overall_line() {
+    let mut v = view(vec![(ResourceKey::service("redis"), ready(true, "PONG"))]);
+    v.invalid_manifests = 1;
+    v.findings = "error: unknown field `imagge`, did you mean `image`?\n --> manifests/kafka.yaml:9:3\n  |\n9 |   imagge: \u{1b}[2Jx\n  |   ^^^^^^\n".to_owned();
+    insta::assert_snapshot!(plain(&render(&v, false, &[], None)), @r"
+    NAME   READY  STATUS  RESTARTS  AGE  REVISION  MESSAGE
+    redis  yes    Ready   0         41s  3f2a91c   PONG
+
+    error: unknown field `imagge`, did you mean `image`?
+     --> manifests/kafka.yaml:9:3
+      |
+    9 |   imagge: x
+      |   ^^^^^^
+
+    not converged · healthy · 1 of 1 ready (1 required) · 1 invalid manifest · ./manifests @ 3f2a91c
+    ");
+    assert!(render(&v, false, &[], None).contains("\u{1b}[1m\u{1b}[91merror\u{1b}[0m: unknown"));
+}
+
+#[test]
+fn what_a_newer_daemon_says_is_shown_in_its_own_words() {
+    let mut report = report(&view(vec![(ResourceKey::service("redis"), ready(true, ""))]));
+    report.services[0].phase = "Dreaming".to_owned();
+    report.services[0].reason = "Asleep".to_owned();
+    report.services[0].next = Some("wake it".to_owned());
+    let text = plain(&table::render(&report, Show::default()));
+    assert!(text.contains("Dreaming") && text.contains("next: redis: wake it\n"), "{text}");
+}
+
+#[test]
 fn views_weigh_into_exit_codes() {
     let mut v = view(vec![(ResourceKey::service("redis"), ready(true, ""))]);
-    assert_eq!(Exit::of(&v), Exit::Done);
+    assert_eq!(Exit::of(&report(&v)), Exit::Done);
     v.source.error = Some("cannot be read".to_owned());
-    assert_eq!(Exit::of(&v), Exit::Invalid);
-    assert_eq!(Exit::of(&troubled()), Exit::NotConverged);
+    assert_eq!(Exit::of(&report(&v)), Exit::Invalid);
+    assert_eq!(Exit::of(&report(&troubled())), Exit::NotConverged);
 }
 
 #[test]

@@ -10,12 +10,13 @@ use super::{Session, plan};
 use crate::cli::args::{OutputArg, duration};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::json::ApplyReport;
-use crate::cli::progress::{Progress, Reporter, Tally};
+use crate::cli::progress::{Progress, Reporter, Seen, Tally};
+use crate::cli::table::Show;
 use crate::cli::{interrupted, logging, source, table};
 use crate::controller::Controller;
 use crate::controller::converge::{Ending, Goal};
 use crate::engine::EngineError;
-use crate::report::View;
+use crate::report::StatusReport;
 use crate::resource::key::Kind;
 
 /// Bring everything into the described state once, then exit
@@ -89,7 +90,6 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     let source = source::view(&configuration, &manifests.loaded);
     let mut view = stack.view(config, &controller, source, manifests.invalid());
     view.notes = notes;
-    view.took = Some(began.elapsed());
     let exit = match ending {
         Ending::Interrupted => Exit::Interrupted,
         Ending::TimedOut | Ending::Stuck => Exit::NotConverged,
@@ -98,7 +98,8 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     if ending == Ending::TimedOut {
         view.notes.push(format!("not converged within {}", humantime::format_duration(arguments.timeout)));
     }
-    Ok(print(session, arguments, &view, reporter.tally(), exit))
+    let report = StatusReport::new(&view, &[]);
+    Ok(print(session, arguments, report, began.elapsed(), reporter.tally(), exit))
 }
 
 /// One controller run to its end, with what it says on the way.
@@ -115,7 +116,7 @@ impl Round<'_> {
         self.controller
             .converge(Goal::Converged, Some(left), interrupted(), |key, status| {
                 if let Some(status) = status {
-                    reporter.update(key, status);
+                    reporter.update(&Seen::of(key, status));
                 }
             })
             .await
@@ -123,12 +124,20 @@ impl Round<'_> {
     }
 }
 
-/// The last word. `exit` takes in what the view does not know: a timeout is [`Exit::NotConverged`],
+/// The last word. `exit` takes in what the report does not know: a timeout is [`Exit::NotConverged`],
 /// a signal [`Exit::Interrupted`].
-fn print(session: &Session, arguments: &Arguments, view: &View, tally: &Tally, exit: Exit) -> Exit {
-    let exit = exit.and(Exit::of(view));
-    let report = ApplyReport::new(view, exit, tally);
-    let width = session.terminal.out.width;
-    session.print(arguments.output.output, &report, |wide| table::render(view, wide, &[], width));
+fn print(
+    session: &Session,
+    arguments: &Arguments,
+    report: StatusReport,
+    took: Duration,
+    tally: &Tally,
+    exit: Exit,
+) -> Exit {
+    let exit = exit.and(Exit::of(&report));
+    let report = ApplyReport::new(report, took, exit, tally);
+    session.print(arguments.output.output, &report, |wide| {
+        table::render(&report.status, Show { wide, took: Some(took), ..session.show() })
+    });
     exit
 }

@@ -13,11 +13,13 @@ pub mod validate;
 pub mod version;
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 
 use indicatif::MultiProgress;
 
 use super::args::{Global, Output, Verb};
 use super::exit::{Exit, Failure};
+use super::table::Show;
 use super::terminal::Terminal;
 use super::{json, logging};
 use crate::config::load::Environment;
@@ -31,12 +33,14 @@ pub struct Session {
     pub terminal: Terminal,
     /// Rows of progress; the log writes around them.
     pub bars: MultiProgress,
+    /// The working directory, where it has a name.
+    pub here: Option<PathBuf>,
 }
 
 impl Session {
     pub fn new(global: Global, env: Environment) -> Self {
         let terminal = Terminal::of_process(global.color, &env);
-        Self { global, env, terminal, bars: MultiProgress::new() }
+        Self { global, env, terminal, bars: MultiProgress::new(), here: std::env::current_dir().ok() }
     }
 
     /// Reads the configuration and starts the log. `rows`: a terminal shows progress instead of the log.
@@ -56,6 +60,11 @@ impl Session {
             tracing::debug!("{note}");
         }
         Ok(loaded)
+    }
+
+    /// How tables are shown here.
+    pub fn show(&self) -> Show<'_> {
+        Show { width: self.terminal.out.width, here: self.here.as_deref(), ..Show::default() }
     }
 
     /// Prints data in the form that was asked for.

@@ -32,8 +32,14 @@ pub struct Manifests {
 impl Manifests {
     /// Reads them and prints what is wrong with them.
     pub fn read(session: &Session, configuration: &config::Loaded) -> Self {
+        let manifests = Self::read_silently(session, configuration);
+        source::report(&manifests.loaded, false, &session.terminal.err);
+        manifests
+    }
+
+    /// Reads them; what is wrong with them is for the caller to say.
+    pub fn read_silently(session: &Session, configuration: &config::Loaded) -> Self {
         let loaded = source::read(configuration, &session.env);
-        source::report(&loaded, false, &session.terminal.err);
         for note in &loaded.notes {
             tracing::debug!("{note}");
         }

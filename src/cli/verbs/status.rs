@@ -6,11 +6,12 @@ use super::Session;
 use super::stack::{Manifests, Removing, Stack, refusals, state_dir};
 use crate::cli::args::OutputArg;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::table::Show;
 use crate::cli::{source, table};
 use crate::engine::EngineError;
 use crate::manifest::suggestion;
 use crate::report::StatusReport;
-use crate::report::{SourceKind, SourceView, View};
+use crate::report::{SourceKind, SourceView};
 
 /// Show how everything is: a table, what to do next, and the overall line
 #[derive(Clone, Debug, Args)]
@@ -35,7 +36,7 @@ pub struct Arguments {
 pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failure> {
     let configuration = session.load(false)?;
     let config = &configuration.config;
-    let manifests = Manifests::read(session, &configuration);
+    let manifests = Manifests::read_silently(session, &configuration);
     let stack = Stack::connect(session, config).await?;
     let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
     let mut state = state_dir(config)?;
@@ -44,23 +45,27 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     controller.survey(manifests.loaded.set.invalid.keys().cloned(), true).await.map_err(engine_failed)?;
     let source = SourceView { kind: SourceKind::Engine, ..source::view(&configuration, &manifests.loaded) };
     let mut view = stack.view(config, &controller, source, manifests.invalid());
+    view.findings = source::findings(&manifests.loaded);
     view.notes = refusals(&prune);
     view.notes.extend(prune.remove.iter().map(|key| format!("{key} is not described; `env-manager apply` removes it")));
-    print(session, arguments, &view)
+    print(session, arguments, StatusReport::new(&view, &[]))
 }
 
-fn print(session: &Session, arguments: &Arguments, view: &View) -> Result<Exit, Failure> {
+fn print(session: &Session, arguments: &Arguments, mut report: StatusReport) -> Result<Exit, Failure> {
     let Arguments { names, exit_code, output } = arguments;
+    let known = || report.services.iter().map(|s| &*s.name);
     for name in names {
-        if !view.services().any(|(known, _)| known == name) {
-            let hint = suggestion(name, view.services().map(|(n, _)| n));
+        if !known().any(|known| known == name) {
+            let hint = suggestion(name, known());
             return Err(Failure::new(
                 Exit::Error,
-                format!("there is no service `{name}` in stack {}{hint}", view.stack),
+                format!("there is no service `{name}` in stack {}{hint}", report.stack),
             ));
         }
     }
-    let width = session.terminal.out.width;
-    session.print(output.output, &StatusReport::new(view, names), |wide| table::render(view, wide, names, width));
-    Ok(if *exit_code && !view.is_converged() { Exit::NotConverged } else { Exit::Done })
+    if !output.is_text() && !names.is_empty() {
+        report.services.retain(|s| names.contains(&s.name));
+    }
+    session.print(output.output, &report, |wide| table::render(&report, Show { wide, names, ..session.show() }));
+    Ok(if *exit_code && !report.converged { Exit::NotConverged } else { Exit::Done })
 }
