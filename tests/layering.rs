@@ -68,7 +68,7 @@ const UNITS: &[Unit] = &[
     shell("state", &["resource", "backoff", "clock"]),
     shell("proto", &[]),
     shell("history", WORDS),
-    shell("metrics", &["resource", "backoff", "clock", "store", "queue", "report", "engine"]),
+    shell("metrics", &["resource", "backoff", "clock", "store", "queue", "report", "engine", "engine::docker"]),
     // The loop: the only place that knows both sides.
     shell(
         "controller",
@@ -89,8 +89,6 @@ const UNITS: &[Unit] = &[
             "probe",
             "source",
             "state",
-            "history",
-            "metrics",
         ],
     ),
     shell("daemon", DAEMON),

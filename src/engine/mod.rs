@@ -131,6 +131,12 @@ pub struct LogOptions {
     pub since: Option<Timestamp>,
 }
 
+/// Told of every call that was made. Must be quick.
+pub trait CallMeter: Send + Sync + 'static {
+    /// `operation` as errors name it; `ok`: the engine did it, or said that it is not there.
+    fn called(&self, operation: &'static str, ok: bool, took: Duration);
+}
+
 /// The one tar archive that is unpacked at `/`.
 #[derive(Clone, Debug)]
 pub struct Archive(pub Bytes);

@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use super::call::{Call, timed_out};
+use super::call::Call;
 use super::objects::gone_is_fine;
 use super::version::prepare;
 use super::{Docker, create, endpoints, inspect};
@@ -182,19 +182,11 @@ impl Engine for Docker {
     }
 
     async fn set_restart_policy(&self, id: &ContainerId, policy: RestartPolicy) -> Result<()> {
-        let deadline = self.deadlines.of(Call::SetRestartPolicy);
-        match tokio::time::timeout(deadline, self.update_until_done(id, policy)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(timed_out(Call::SetRestartPolicy, &id.to_string(), deadline)),
-        }
+        self.together(Call::SetRestartPolicy, &id.to_string(), self.update_until_done(id, policy)).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<()> {
-        let deadline = self.deadlines.of(Call::RemoveContainer);
-        match tokio::time::timeout(deadline, self.remove_until_gone(id)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(timed_out(Call::RemoveContainer, &id.to_string(), deadline)),
-        }
+        self.together(Call::RemoveContainer, &id.to_string(), self.remove_until_gone(id)).await
     }
 
     async fn create_network(&self, spec: &NetworkSpec, labels: &BTreeMap<String, String>) -> Result<NetworkId> {
@@ -219,7 +211,7 @@ impl Engine for Docker {
         platform: Option<&str>,
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<()> {
-        self.pull_image(image, platform, progress).await
+        self.metered(Call::Pull, self.pull_image(image, platform, progress)).await
     }
 
     async fn exec(

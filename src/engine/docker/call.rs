@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Docker, error};
 use crate::engine::{EngineError, ErrorKind, Result};
 
@@ -139,11 +141,48 @@ impl Docker {
         subject: &str,
         work: impl Future<Output = std::result::Result<T, bollard::errors::Error>> + Send,
     ) -> Result<T> {
-        match tokio::time::timeout(deadline, work).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(self.translate(call, subject, &error)),
-            Err(_) => Err(timed_out(call, subject, deadline)),
+        self.metered(call, async {
+            match tokio::time::timeout(deadline, work).await {
+                Ok(Ok(value)) => Ok(value),
+                Ok(Err(error)) => Err(self.translate(call, subject, &error)),
+                Err(_) => Err(timed_out(call, subject, deadline)),
+            }
+        })
+        .await
+    }
+
+    /// Tells the meter how long it took. What is dropped before its end is told by nobody.
+    pub(super) async fn metered<T>(&self, call: Call, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some(meter) = &self.meter else { return work.await };
+        let began = Instant::now();
+        let answer = work.await;
+        // That something is not there is an answer, and often the one that was hoped for.
+        let ok = match &answer {
+            Ok(_) => true,
+            Err(e) => {
+                e.kind == ErrorKind::NotFound || (call, &e.kind) == (Call::InspectImage, &ErrorKind::ImageNotFound)
+            }
+        };
+        meter.called(call.operation(), ok, began.elapsed());
+        answer
+    }
+
+    /// Several calls that together are one, and together keep its deadline.
+    pub(super) async fn together<T>(
+        &self,
+        call: Call,
+        subject: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let deadline = self.deadlines.of(call);
+        if let Ok(answer) = tokio::time::timeout(deadline, work).await {
+            return answer;
         }
+        // The one within was dropped, and told nothing.
+        if let Some(meter) = &self.meter {
+            meter.called(call.operation(), false, deadline);
+        }
+        Err(timed_out(call, subject, deadline))
     }
 
     pub(super) fn translate(&self, call: Call, subject: &str, error: &bollard::errors::Error) -> EngineError {
@@ -163,7 +202,59 @@ pub(super) fn timed_out(call: Call, subject: &str, deadline: Duration) -> Engine
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::engine::CallMeter;
+
+    #[derive(Default)]
+    struct Noted(Mutex<Vec<(&'static str, bool, Duration)>>);
+
+    impl CallMeter for Noted {
+        fn called(&self, operation: &'static str, ok: bool, took: Duration) {
+            self.0.lock().unwrap().push((operation, ok, took));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_meter_is_told_of_every_call_with_its_outcome_and_duration() {
+        let client = bollard::Docker::connect_with_http("tcp://127.0.0.1:9", 4, bollard::API_DEFAULT_VERSION).unwrap();
+        let noted = Arc::new(Noted::default());
+        let docker = Docker::new(client, "tcp://127.0.0.1:9", true)
+            .with_deadlines(Deadlines::all(Duration::from_secs(30)))
+            .with_meter(noted.clone());
+        let answer = |code, after| async move {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            match code {
+                200 => Ok(()),
+                status_code => {
+                    Err(bollard::errors::Error::DockerResponseServerError { status_code, message: "no".to_owned() })
+                }
+            }
+        };
+        let deadline = Duration::from_secs(10);
+        docker.within(Call::Start, deadline, "redis", answer(200, 120)).await.unwrap();
+        docker.within(Call::InspectContainer, deadline, "redis", answer(404, 3)).await.unwrap_err();
+        docker.within(Call::Stop, deadline, "redis", answer(500, 7)).await.unwrap_err();
+        docker.within(Call::Stop, deadline, "redis", answer(200, 11_000)).await.unwrap_err();
+        let never = std::future::pending::<Result<()>>();
+        docker.together(Call::RemoveContainer, "redis", never).await.unwrap_err();
+        let ms = Duration::from_millis;
+        let expected = [
+            ("start container", true, ms(120)),
+            // Not there is an answer too.
+            ("inspect container", true, ms(3)),
+            ("stop container", false, ms(7)),
+            ("stop container", false, ms(10_000)),
+            ("remove container", false, ms(30_000)),
+        ];
+        // The timer's resolution is a millisecond.
+        let told = noted.0.lock().unwrap().clone();
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert_eq!((told.0, told.1, told.2.as_millis()), (expected.0, expected.1, expected.2.as_millis()));
+        }
+    }
 
     #[test]
     fn every_call_is_in_the_table_once_and_in_the_documentation() {

@@ -43,6 +43,7 @@ use self::call::Deadlines;
 use self::connect::{ConnectError, EngineAddress};
 use self::credentials::Keychain;
 use self::version::Spoken;
+use super::CallMeter;
 
 /// A Docker engine. Cheap to clone; clones share the negotiated API version.
 #[derive(Clone)]
@@ -56,6 +57,7 @@ pub struct Docker {
     /// `None`: pulls are anonymous.
     keychain: Option<Arc<Keychain>>,
     deadlines: Arc<Deadlines>,
+    meter: Option<Arc<dyn CallMeter>>,
 }
 
 impl Docker {
@@ -73,7 +75,7 @@ impl Docker {
             .with_timeout(Duration::from_secs(u64::from(u32::MAX)))
             .with_request_modifier(move |request| version::prepare(&modifier, request));
         let deadlines = Arc::new(Deadlines::default());
-        Self { client, address: address.into(), local, spoken, keychain: None, deadlines }
+        Self { client, address: address.into(), local, spoken, keychain: None, deadlines, meter: None }
     }
 
     /// Asked before each pull. Without one, pulls are anonymous.
@@ -87,6 +89,13 @@ impl Docker {
     #[must_use]
     pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
         self.deadlines = Arc::new(deadlines);
+        self
+    }
+
+    /// Is told how long every call took.
+    #[must_use]
+    pub fn with_meter(mut self, meter: Arc<dyn CallMeter>) -> Self {
+        self.meter = Some(meter);
         self
     }
 }
