@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -31,11 +32,15 @@ const EXECS: usize = 8;
 /// file descriptor.
 const CONNECTIONS: usize = 256;
 
+/// Is told of every try that counts: of what, whether it passed, how long it took.
+type Meter = Box<dyn Fn(&ResourceKey, ProbeRole, bool, Duration) + Send + Sync>;
+
 /// Probes every container that is wanted, and reports changes of what is known of it.
 pub struct Prober<E> {
     engine: Arc<E>,
     clock: Arc<dyn Clock>,
     edge: Box<dyn Fn(ResourceKey) + Send + Sync>,
+    meter: Meter,
     wake: Notify,
     execs: Semaphore,
     inner: Mutex<Inner>,
@@ -90,10 +95,21 @@ impl<E: Engine> Prober<E> {
             engine,
             clock,
             edge: Box::new(edge),
+            meter: Box::new(|_, _, _, _| {}),
             wake: Notify::new(),
             execs: Semaphore::new(EXECS),
             inner: Mutex::default(),
         }
+    }
+
+    /// `meter` is called with every try that counts. It must be quick.
+    #[must_use]
+    pub fn with_meter(
+        mut self,
+        meter: impl Fn(&ResourceKey, ProbeRole, bool, Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.meter = Box::new(meter);
+        self
     }
 
     /// Level-triggered: to be called with what is so now, as often as one likes. A changed
@@ -215,18 +231,23 @@ impl<E: Engine> Prober<E> {
 
     fn take_in(&self, ended: Ended) {
         let Ended { key, role, epoch, version, route, tried, at, .. } = ended;
-        let news = {
+        let (passed, took) = (tried.passed, tried.latency);
+        let (news, counts) = {
             let mut inner = self.lock();
             let Some(watch) = inner.watches.get_mut(&key).filter(|w| w.epoch == epoch) else { return };
-            if watch.slot(role).version == version {
+            let counts = watch.slot(role).version == version;
+            if counts {
                 watch.record(role, &route, tried, at, self.clock.now());
             } else {
                 watch.discard(role, tried.hanging, at);
             }
             let news = watch.take_news(at);
             inner.set_timers(&key);
-            news
+            (news, counts)
         };
+        if counts {
+            (self.meter)(&key, role, passed, took);
+        }
         if news {
             (self.edge)(key);
         }

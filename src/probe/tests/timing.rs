@@ -55,10 +55,14 @@ impl Script {
     }
 }
 
+/// What the meter was told: of which key and probe, whether it passed, milliseconds.
+type Metered = (ResourceKey, ProbeRole, bool, u128);
+
 struct World {
     prober: Arc<Prober<ScriptedEngine>>,
     script: Arc<Script>,
     edges: mpsc::UnboundedReceiver<ResourceKey>,
+    metered: Arc<Mutex<Vec<Metered>>>,
     _tasks: JoinSet<()>,
 }
 
@@ -86,13 +90,18 @@ fn world() -> World {
             Ok(on_running.hanging.load(Ordering::SeqCst) > 0)
         });
     let (tx, edges) = mpsc::unbounded_channel();
-    let prober = Arc::new(Prober::new(Arc::new(engine), Arc::new(Zero), move |key| {
+    let prober = Prober::new(Arc::new(engine), Arc::new(Zero), move |key| {
         let _ = tx.send(key);
+    });
+    let metered = Arc::new(Mutex::new(Vec::new()));
+    let told = metered.clone();
+    let prober = Arc::new(prober.with_meter(move |key, role, passed, took| {
+        told.lock().unwrap().push((key.clone(), role, passed, took.as_millis()));
     }));
     let mut tasks = JoinSet::new();
     let running = prober.clone();
     tasks.spawn(async move { running.run().await });
-    World { prober, script, edges, _tasks: tasks }
+    World { prober, script, edges, metered, _tasks: tasks }
 }
 
 impl World {
@@ -127,6 +136,24 @@ async fn the_first_try_happens_at_once_and_opens_the_gate() {
     let state = w.state("a");
     assert!(state.started && state.ready == Some(true), "{state:?}");
     assert_eq!(w.state("another"), ProbeState::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_meter_is_told_of_every_try_that_counts() {
+    let w = world();
+    w.script.say("ready", Answer::Takes(ms(700)));
+    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.pass(ms(1_000)).await;
+    w.script.say("ready", Answer::Code(1, "no"));
+    w.pass(ms(5_000)).await;
+    // The next one, due at 10.7 s, belongs to a container that is gone when it ends.
+    w.script.say("ready", Answer::Takes(ms(700)));
+    w.pass(ms(5_000)).await;
+    w.prober.forget(&key());
+    w.pass(ms(5_000)).await;
+    assert_eq!(w.script.times("ready"), [0, 5700, 10_700]);
+    let role = ProbeRole::Readiness;
+    assert_eq!(*w.metered.lock().unwrap(), [(key(), role, true, 700), (key(), role, false, 0)]);
 }
 
 #[tokio::test(start_paused = true)]
