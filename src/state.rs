@@ -9,6 +9,7 @@
 pub mod daemon_file;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -47,11 +48,27 @@ pub struct PassedGate {
     pub started_at: Timestamp,
 }
 
+/// Hands off a service, by call (P19).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Who asked for it: `uid 0`.
+    pub by: String,
+    pub since: Timestamp,
+}
+
+impl fmt::Display for Suspension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} since {}", self.by, self.since)
+    }
+}
+
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Content {
     services: BTreeMap<String, Record>,
     passed_gates: BTreeMap<String, PassedGate>,
+    /// By service. Kept though its manifest goes away: it may come back.
+    suspensions: BTreeMap<String, Suspension>,
 }
 
 /// Of one stack.
@@ -121,6 +138,32 @@ impl StateDir {
     pub fn set_passed_gates(&mut self, gates: BTreeMap<String, PassedGate>) {
         self.changed |= self.content.passed_gates != gates;
         self.content.passed_gates = gates;
+    }
+
+    pub fn suspensions(&self) -> &BTreeMap<String, Suspension> {
+        &self.content.suspensions
+    }
+
+    /// The same as text, by service.
+    pub fn suspended(&self) -> BTreeMap<String, String> {
+        self.content.suspensions.iter().map(|(name, s)| (name.clone(), s.to_string())).collect()
+    }
+
+    /// Says whether it was not suspended before.
+    pub fn suspend(&mut self, name: &str, suspension: Suspension) -> bool {
+        if self.content.suspensions.contains_key(name) {
+            return false;
+        }
+        self.content.suspensions.insert(name.to_owned(), suspension);
+        self.changed = true;
+        true
+    }
+
+    /// Says whether it was suspended.
+    pub fn resume(&mut self, name: &str) -> bool {
+        let was = self.content.suspensions.remove(name).is_some();
+        self.changed |= was;
+        was
     }
 
     /// Writes what changed: to a new file that is then renamed, so that a crash leaves the old or the

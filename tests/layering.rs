@@ -89,6 +89,8 @@ const UNITS: &[Unit] = &[
             "probe",
             "source",
             "state",
+            "history",
+            "metrics",
         ],
     ),
     shell("daemon", DAEMON),

@@ -4,73 +4,170 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
-use super::Shared;
-use crate::engine::{Engine, EngineEvent, EventKind};
+use super::wakes::Trigger;
+use super::weather::is_absence;
+use super::{Controller, Shared};
+use crate::engine::{Engine, EngineError, EngineEvent, EventKind};
 use crate::resource::ResourceKey;
+use crate::resource::event::{Actor, EventReason};
 use crate::resource::labels;
 use crate::resource::status::Reason;
 
-/// Before the stream is opened again. Everything is looked at then, since events may have been lost.
+/// Before a stream that broke is opened again, and between questions to an engine that is away.
 const RECONNECT: Duration = Duration::from_secs(1);
 
-/// Reads the event stream for ever.
-pub async fn pump<E: Engine>(shared: &Shared<E>) {
-    loop {
-        let mut events = shared.engine.events(None);
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => wake(shared, &event),
-                Err(error) => {
-                    debug!("{error}");
-                    break;
+/// A stream that has been silent for so long is opened again where it was: the connection may be dead
+/// without anybody having been told. Events are rare in a stack at rest.
+const SILENCE: Duration = Duration::from_mins(5);
+
+impl<E: Engine> Controller<E> {
+    /// Reads the event stream for ever, from `cursor` on (`sec.nnnnnnnnn` on the engine's clock).
+    pub(super) async fn pump(&self, mut cursor: Option<String>) {
+        let shared = &self.shared;
+        loop {
+            let mut events = shared.engine.events(cursor.as_deref());
+            let broken = loop {
+                tokio::select! {
+                    // Events first: the stream may end with one that matters. Cancel-safe: what is not
+                    // returned stays in the stream.
+                    biased;
+                    event = events.next() => match event {
+                        Some(Ok(event)) => {
+                            // `since` is inclusive.
+                            if cursor.as_deref().is_none_or(|seen| seen < event.cursor.as_str()) {
+                                shared.take_in(&event);
+                                cursor = Some(event.cursor);
+                            }
+                        }
+                        Some(Err(error)) => break Some(error),
+                        None => break None,
+                    },
+                    // A call was not answered, and the stream says nothing: it may hang (P12).
+                    () = shared.weather.doubted() => if let Err(error) = shared.engine.info().await {
+                        break Some(error);
+                    },
+                    () = sleep(SILENCE) => break None,
+                }
+            };
+            drop(events);
+            if let Some(error) = broken {
+                debug!("{error}");
+                self.wait_for_engine().await;
+                // The engine tells nothing of what ended while it was down, and keeps few events: the
+                // list is the truth.
+                shared.images.refresh();
+                for key in self.known() {
+                    shared.look_again(key, Trigger::EngineEvent);
                 }
             }
         }
-        sleep(RECONNECT).await;
-        shared.images.refresh();
-        for key in shared.desired.snapshot().into_keys() {
-            look_again(shared, key);
+    }
+
+    /// Asks until it answers; says that it does not.
+    async fn wait_for_engine(&self) {
+        let shared = &self.shared;
+        loop {
+            match shared.engine.info().await {
+                Ok(info) => {
+                    if let Some(outage) = shared.weather.answers(info, shared.clock.now()) {
+                        let outage = humantime::format_duration(Duration::from_secs(outage.as_secs()));
+                        info!("🐳 Docker answers again, after {outage}");
+                        let message = format!("the engine answers again, after {outage}");
+                        shared.tell(None, EventReason::EngineReachable, message, Actor::EnvManager);
+                    }
+                    // Also where it answers: a stream that breaks at once must not spin.
+                    return sleep(RECONNECT).await;
+                }
+                Err(error) => self.is_away(&error),
+            }
+            sleep(RECONNECT).await;
+        }
+    }
+
+    /// The engine does not answer: said once in the log and the history, and of every resource.
+    pub fn is_away(&self, error: &EngineError) {
+        let shared = &self.shared;
+        if !is_absence(error) {
+            debug!("{error}");
+        }
+        if shared.weather.is_away(error, shared.clock.now()) {
+            warn!("Docker does not answer: {}; asking again until it does", error.message);
+            shared.tell(None, EventReason::EngineUnreachable, error.message.clone(), Actor::Docker);
+            self.say_away(error);
         }
     }
 }
 
-fn look_again<E: Engine>(shared: &Shared<E>, key: ResourceKey) {
-    shared.recent.forget(&key);
-    shared.queue.add(key);
-}
+impl<E: Engine> Shared<E> {
+    fn take_in(&self, event: &EngineEvent) {
+        let attribute = |name: &str| event.attributes.get(name).map(String::as_str);
+        self.tell_event(event);
+        match event.kind {
+            EventKind::Container if attribute(labels::STACK) == Some(&self.settings.stack) => {
+                if let Some(service) = attribute(labels::SERVICE) {
+                    self.look_again(ResourceKey::service(service), Trigger::EngineEvent);
+                }
+            }
+            // Somebody else's container may have made way.
+            EventKind::Container if matches!(event.action.as_str(), "die" | "destroy" | "rename") => {
+                let in_conflict = self
+                    .status
+                    .snapshot()
+                    .into_iter()
+                    .filter(|(_, status)| matches!(status.reason, Reason::NameConflict | Reason::PortConflict));
+                in_conflict.for_each(|(key, _)| self.look_again(key, Trigger::EngineEvent));
+            }
+            EventKind::Network | EventKind::Volume => {
+                let name = attribute("name").unwrap_or(&event.id);
+                let key = match event.kind {
+                    EventKind::Network => ResourceKey::network(name),
+                    _ => ResourceKey::volume(name),
+                };
+                // A network's coming and going is its own business …
+                if self.desired.get(&key).is_some() {
+                    self.look_again(key, Trigger::EngineEvent);
+                }
+                // … who is attached to it is that service's.
+                if matches!(event.action.as_str(), "connect" | "disconnect")
+                    && let Some(service) = attribute("container").and_then(|id| self.service_of(id))
+                {
+                    self.look_again(service, Trigger::EngineEvent);
+                }
+            }
+            // One that was awaited may have been built or loaded by hand, or a tag may have moved.
+            EventKind::Image => {
+                self.images.refresh();
+                self.look_at_users_of(event);
+            }
+            EventKind::Container => {}
+        }
+    }
 
-fn wake<E: Engine>(shared: &Shared<E>, event: &EngineEvent) {
-    let attribute = |name: &str| event.attributes.get(name).map(String::as_str);
-    match event.kind {
-        EventKind::Container if attribute(labels::STACK) == Some(&shared.settings.stack) => {
-            if let Some(service) = attribute(labels::SERVICE) {
-                look_again(shared, ResourceKey::service(service));
+    /// The service that a container serves, as far as statuses tell.
+    pub(super) fn service_of(&self, container: &str) -> Option<ResourceKey> {
+        let serves = |key: &ResourceKey| {
+            self.status.get(key).is_some_and(|s| s.container.as_ref().is_some_and(|c| &*c.id.0 == container))
+        };
+        self.status.snapshot().into_keys().find(serves)
+    }
+
+    /// Services whose image an event may be about.
+    fn look_at_users_of(&self, event: &EngineEvent) {
+        if !matches!(event.action.as_str(), "tag" | "untag" | "load" | "import" | "pull" | "delete") {
+            return;
+        }
+        let name = event.attributes.get("name").map_or(event.id.as_str(), String::as_str);
+        for (key, desired) in self.desired.snapshot() {
+            let uses = desired.spec.as_service().is_some_and(|s| {
+                let image = s.spec.container.image.as_str();
+                // `load` names an id; whatever it brought may be anybody's.
+                image == name || image.starts_with(name) || event.action == "load"
+            });
+            if uses {
+                self.look_again(key, Trigger::EngineEvent);
             }
         }
-        // Somebody else's container may have made way.
-        EventKind::Container if matches!(event.action.as_str(), "die" | "destroy" | "rename") => {
-            let in_conflict = shared
-                .status
-                .snapshot()
-                .into_iter()
-                .filter(|(_, status)| matches!(status.reason, Reason::NameConflict | Reason::PortConflict));
-            in_conflict.for_each(|(key, _)| look_again(shared, key));
-        }
-        EventKind::Network | EventKind::Volume => {
-            let name = attribute("name").unwrap_or(&event.id);
-            let key = match event.kind {
-                EventKind::Network => ResourceKey::network(name),
-                _ => ResourceKey::volume(name),
-            };
-            // Attachments are the services' business, and a network's disappearance is its own.
-            if shared.desired.get(&key).is_some() {
-                look_again(shared, key);
-            }
-        }
-        // One that was awaited may have been built or loaded by hand.
-        EventKind::Image => shared.images.refresh(),
-        EventKind::Container => {}
     }
 }

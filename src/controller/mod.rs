@@ -12,18 +12,31 @@
 //! | `reconcile` | one job: observe, plan, publish, execute the first stage, again |
 //! | [`survey`] | one pass over everything that changes nothing (`plan`, `status`) |
 //! | [`converge`] | runs the loop until there is nothing left to do (`apply`, `down`) |
+//! | [`intent`] | what the stack should be, as it changes |
+//! | [`wakes`] | why a resource is looked at |
+//! | [`weather`] | whether the engine answers |
 //! | `events` | what Docker says has changed |
+//! | `own` | which of those events are of our own making |
+//! | [`asks`] | what people ask for: look now, try again, restart |
+//! | `telling` | what goes into the event history and the metrics |
 
+pub mod asks;
 mod clock;
 pub mod converge;
 mod events;
 pub mod graph;
+pub mod intent;
 pub mod observe;
+mod own;
 mod reconcile;
 pub mod settings;
 pub mod survey;
+mod telling;
+pub mod wakes;
+pub mod weather;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -32,6 +45,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use clock::WallClock;
+pub use intent::Intent;
 pub use settings::Settings;
 
 use crate::backoff::Noise;
@@ -44,13 +58,15 @@ use crate::plan::{Mode, Retry};
 use crate::probe::Prober;
 use crate::queue::Queue;
 use crate::resource::ResourceKey;
-use crate::resource::desired::{Desired, DesiredSet, DesiredSpec};
+use crate::resource::desired::{Desired, DesiredSet};
 use crate::resource::key::Kind;
 use crate::resource::status::Status;
-use crate::state::{PassedGate, StateDir};
+use crate::state::PassedGate;
 use crate::store::Store;
 
 use graph::Graph;
+use wakes::{Trigger, Wakes};
+use weather::Weather;
 
 /// How long jobs in hand may take to end after a shutdown was asked for.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
@@ -75,14 +91,19 @@ impl<E: Engine> std::fmt::Debug for Controller<E> {
 /// What jobs share.
 struct Shared<E: Engine> {
     engine: Arc<E>,
-    info: EngineInfo,
+    /// The engine is on this host. Known without asking it.
+    local: bool,
+    weather: Weather,
     settings: Settings,
     clock: Arc<dyn Clock>,
     queue: Queue<ResourceKey>,
+    wakes: Wakes,
     desired: Store<ResourceKey, Desired>,
     status: Store<ResourceKey, Status>,
     /// Where a resource is not treated normally.
     modes: Mutex<BTreeMap<ResourceKey, Mode>>,
+    /// Why: the finding of a broken manifest, or who suspended it.
+    whys: Mutex<BTreeMap<ResourceKey, Arc<str>>>,
     graph: RwLock<Arc<Graph>>,
     retries: Mutex<BTreeMap<ResourceKey, Retry>>,
     noise: Mutex<Noise>,
@@ -91,6 +112,10 @@ struct Shared<E: Engine> {
     prober: Prober<E>,
     observer: observe::Observer,
     recent: observe::Recent,
+    seen: asks::Seen,
+    own: own::OwnActs,
+    /// Counts reconciles: their ids.
+    reconciles: AtomicU64,
     /// Nothing new is begun: who only looks need not see the end of it.
     stopping: CancellationToken,
 }
@@ -107,33 +132,40 @@ pub enum ControllerError {
 impl<E: Engine> Controller<E> {
     pub fn new(engine: Arc<E>, info: EngineInfo, settings: Settings, clock: Arc<dyn Clock>) -> Self {
         let queue = Queue::new(settings.backoff, Noise::new(settings.seed));
-        let edge = queue.clone();
-        let prober = Prober::new(Arc::clone(&engine), Arc::clone(&clock), move |key| edge.add(key));
-        let edge = queue.clone();
+        let wakes = Wakes::new(queue.clone());
+        let edge = wakes.clone();
+        let prober = Prober::new(Arc::clone(&engine), Arc::clone(&clock), move |key| edge.add(key, Trigger::Probe));
+        let edge = wakes.clone();
         let images = Images::new(
             Arc::clone(&engine),
             Arc::clone(&clock),
             settings.backoff,
             Noise::new(settings.seed ^ 1),
-            move |keys: &[ResourceKey]| keys.iter().for_each(|key| edge.add(key.clone())),
+            move |keys: &[ResourceKey]| keys.iter().for_each(|key| edge.add(key.clone(), Trigger::Image)),
         );
         let shared = Shared {
             limits: Limits::new(settings.max_concurrent_starts),
             noise: Mutex::new(Noise::new(settings.seed ^ 2)),
             engine,
-            info,
+            local: info.local,
+            weather: Weather::new(info, clock.now()),
             settings,
             clock,
             queue,
+            wakes,
             desired: Store::new(),
             status: Store::new(),
             modes: Mutex::new(BTreeMap::new()),
+            whys: Mutex::new(BTreeMap::new()),
             graph: RwLock::new(Arc::new(Graph::default())),
             retries: Mutex::new(BTreeMap::new()),
             images,
             prober,
             observer: observe::Observer::default(),
             recent: observe::Recent::default(),
+            seen: asks::Seen::default(),
+            own: own::OwnActs::default(),
+            reconciles: AtomicU64::new(1),
             stopping: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -148,50 +180,6 @@ impl<E: Engine> Controller<E> {
         &self.shared.desired
     }
 
-    /// Takes a new desired state, and queues what changed. Generations are counted in `state`; whoever
-    /// applies saves it.
-    pub fn set_desired(&self, set: &DesiredSet, state: &mut StateDir) {
-        let shared = &self.shared;
-        let mut desired = BTreeMap::new();
-        let mut modes = BTreeMap::new();
-        for (key, spec) in &set.resources {
-            let (generation, mode) = match spec {
-                DesiredSpec::Service(service) => {
-                    let mode = if service.spec.suspend { Mode::Suspended } else { Mode::Normal };
-                    (state.generation(&key.name, &service.spec), mode)
-                }
-                DesiredSpec::Network(_) | DesiredSpec::Volume(_) => (1, Mode::Normal),
-            };
-            let mode = if shared.settings.remove_all { Mode::Removing } else { mode };
-            if mode != Mode::Normal {
-                modes.insert(key.clone(), mode);
-            }
-            let revision = Arc::clone(&shared.settings.revision);
-            desired.insert(key.clone(), Desired { generation, revision, spec: spec.clone() });
-        }
-        for key in set.invalid.keys() {
-            let mode = if shared.settings.remove_all { Mode::Removing } else { Mode::Frozen };
-            modes.insert(key.clone(), mode);
-        }
-        let graph = Arc::new(Graph::new(desired.values()));
-        *shared.graph.write().unwrap_or_else(PoisonError::into_inner) = graph;
-        *lock(&shared.modes) = modes;
-        let gone: Vec<_> = shared.desired.snapshot().into_keys().filter(|k| !desired.contains_key(k)).collect();
-        for key in gone {
-            shared.desired.set(&key, None);
-            shared.queue.add(key);
-        }
-        for (key, value) in desired {
-            // What was looked for depended on the spec.
-            shared.recent.forget(&key);
-            shared.desired.set(&key, Some(value));
-            shared.queue.add(key);
-        }
-        for key in set.invalid.keys() {
-            shared.queue.add(key.clone());
-        }
-    }
-
     /// Lists what our stack owns on the engine, and judges what nothing asks for.
     ///
     /// # Errors
@@ -204,16 +192,6 @@ impl<E: Engine> Controller<E> {
         guards.allowed |= allow_prune;
         let is_desired = |key: &ResourceKey| set.resources.contains_key(key) || set.invalid.contains_key(key);
         Ok(prune(&owned, is_desired, &set.source, guards))
-    }
-
-    /// Every key that a manifest asks for, broken ones included.
-    pub fn known(&self) -> BTreeSet<ResourceKey> {
-        let frozen = lock(&self.shared.modes)
-            .iter()
-            .filter(|(_, m)| **m == Mode::Frozen)
-            .map(|(k, _)| k.clone())
-            .collect::<Vec<_>>();
-        self.shared.desired.snapshot().into_keys().chain(frozen).collect()
     }
 
     /// What is still to be removed. An orphan leaves this list when it is gone.
@@ -233,15 +211,6 @@ impl<E: Engine> Controller<E> {
         shared.status.snapshot().into_iter().filter_map(gate).collect()
     }
 
-    /// Removes these, once what needs them is gone.
-    pub fn remove(&self, keys: impl IntoIterator<Item = ResourceKey>) {
-        for key in keys {
-            lock(&self.shared.modes).insert(key.clone(), Mode::Removing);
-            self.shared.recent.forget(&key);
-            self.shared.queue.add(key);
-        }
-    }
-
     /// Runs until `shutdown`, then lets the jobs in hand finish the call they are in.
     ///
     /// # Errors
@@ -259,9 +228,9 @@ impl<E: Engine> Controller<E> {
             shared.images.run().await;
             "the image puller"
         });
-        let shared = Arc::clone(&self.shared);
+        let controller = self.clone();
         parts.spawn(async move {
-            events::pump(&shared).await;
+            controller.pump(None).await;
             "the event stream"
         });
         let result = loop {

@@ -1,11 +1,14 @@
 //! One job: observe, plan, publish, execute the first stage, and again until nothing is left to do now.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{Instrument, debug, info_span, warn};
 
 use super::observe::Subject;
+use super::wakes::Trigger;
 use super::{Shared, lock};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{End, execute, failure};
@@ -27,9 +30,15 @@ use crate::resource::status::{About, ConditionType, Phase, Reason, Status, Statu
 const MAX_ROUNDS: usize = 32;
 
 pub async fn reconcile<E: Engine>(shared: Arc<Shared<E>>, lease: Lease<ResourceKey>) {
-    let span = info_span!("reconcile", key = %lease.key());
+    let key = lease.key().clone();
+    let trigger = shared.wakes.take(&key);
+    let generation = shared.desired.get(&key).map_or(0, |d| d.generation);
+    let reconcile_id = shared.reconciles.fetch_add(1, Ordering::Relaxed);
+    let span = info_span!("reconcile", reconcile_id, %key, %trigger, generation);
     async move {
+        let begun = Instant::now();
         let outcome = rounds(&shared, &lease).await;
+        shared.count_reconcile(outcome, begun.elapsed());
         lease.done(outcome);
     }
     .instrument(span)
@@ -43,6 +52,11 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
         lease.refresh();
         let desired = shared.desired.get(key);
         let mode = shared.mode(key);
+        if mode == Mode::Normal && desired.is_none() {
+            // Nothing asks for it, and whether it goes is not decided here.
+            shared.let_go(key);
+            return Outcome::Success;
+        }
         if mode == Mode::Normal && shared.stands_on_unknown(key) {
             // Their first status, which is on its way, queues this key again.
             return Outcome::Success;
@@ -53,6 +67,7 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
             stack: &shared.settings.stack,
             removing: mode == Mode::Removing,
         };
+        let looked_at = Instant::now();
         let (recalled, begun) = (shared.recent.get(key), shared.recent.begin());
         let observed = if let Some(observed) = &recalled {
             Arc::clone(observed)
@@ -66,14 +81,23 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
             match looked {
                 Ok(observed) => shared.recent.put(key, observed, begun),
                 Err(error) => {
+                    shared.weather.doubt(&error);
                     shared.publish_engine_failure(key, desired.as_deref(), &error);
+                    shared.seen.failed();
                     return Outcome::Retry;
                 }
             }
         };
-        let plan = shared.plan(key, desired.as_deref(), &observed, mode);
+        let mut plan = shared.plan(key, desired.as_deref(), &observed, mode);
+        if shared.settings.observe_only {
+            plan.say_pending("only observed (`run --observe`)");
+            plan.wants.image = None;
+        }
         shared.set_wants(key, desired.as_deref(), &observed, &plan);
         shared.publish(key, desired.as_deref(), mode, &plan);
+        if recalled.is_none() {
+            shared.seen.look(key, looked_at, &plan, &observed);
+        }
 
         let Some(stage) = plan.executable() else {
             let wait = plan.wake_at.map(|at| at.since(shared.clock.now()).max(Duration::from_millis(1)));
@@ -90,15 +114,21 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
             continue;
         }
         debug!("{plan}");
+        if shared.settings.observe_only {
+            return Outcome::Success;
+        }
         let is_out_of_date =
             || shared.stopping.is_cancelled() || shared.desired.get(key) != desired || shared.mode(key) != mode;
-        let report = execute(&*shared.engine, stage, &shared.limits, is_out_of_date).await;
+        let report = execute(&*shared.engine, stage, &shared.limits, &shared.steps_of(key), is_out_of_date).await;
         match report.end {
             End::Completed => {
                 lock(&shared.retries).remove(key);
             }
             End::Superseded => {}
-            End::Failed(error) => shared.note_failure(key, &error),
+            End::Failed(error) => {
+                shared.weather.doubt(&error);
+                shared.note_failure(key, &error);
+            }
         }
     }
     warn!("it does not settle; trying again later");
@@ -125,12 +155,12 @@ impl<E: Engine> Shared<E> {
         let policy = Policy {
             stack: self.settings.stack.clone(),
             source: self.settings.source.clone(),
-            revision: Arc::clone(&self.settings.revision),
+            revision: desired.map(|d| Arc::clone(&d.revision)).unwrap_or_default(),
             max_attempts: self.settings.max_attempts,
             salt: self.salt(),
             remove_volumes: self.settings.remove_volumes,
             all_sources: self.settings.all_sources,
-            engine_local: self.info.local,
+            engine_local: self.local,
             files_dir: self.settings.files_dir.clone(),
         };
         let cx = PlanContext {
@@ -225,7 +255,7 @@ impl<E: Engine> Shared<E> {
             .passed_gates
             .get(&*service.name)
             .is_some_and(|gate| gate.container == container.id && Some(gate.started_at) == container.started_at);
-        let target = Target::of(container, &self.info).masking(service.secrets()).passed_before(passed);
+        let target = Target::of(container, &self.weather.met().info).masking(service.secrets()).passed_before(passed);
         match network_holder {
             Some(holder) => target.within(holder),
             None => target,
@@ -248,7 +278,7 @@ impl<E: Engine> Shared<E> {
         retries.insert(key.clone(), Retry { attempts, failure: Some(failure), next_at });
     }
 
-    fn publish_engine_failure(&self, key: &ResourceKey, desired: Option<&Desired>, error: &EngineError) {
+    pub(super) fn publish_engine_failure(&self, key: &ResourceKey, desired: Option<&Desired>, error: &EngineError) {
         let failure = failure(error);
         warn!("{error}");
         let previous = self.status.get(key);
@@ -266,10 +296,20 @@ impl<E: Engine> Shared<E> {
         self.publish_draft(key, desired, draft);
     }
 
+    /// Nothing is said of it, and nothing asked of it, any more.
+    fn let_go(&self, key: &ResourceKey) {
+        self.prober.forget(key);
+        self.images.leave(key);
+        self.seen.forget(key);
+        lock(&self.retries).remove(key);
+        self.status.set(key, None);
+    }
+
     pub(super) fn publish(&self, key: &ResourceKey, desired: Option<&Desired>, mode: Mode, plan: &Plan) {
         if mode == Mode::Removing && desired.is_none() && plan.is_empty() {
             // An orphan is gone: nothing is left to be told of it.
             lock(&self.modes).remove(key);
+            self.seen.forget(key);
             self.status.set(key, None);
             self.wake_neighbours(key, false);
             return;
@@ -277,17 +317,21 @@ impl<E: Engine> Shared<E> {
         self.publish_draft(key, desired, plan.status.clone());
     }
 
-    fn publish_draft(&self, key: &ResourceKey, desired: Option<&Desired>, draft: StatusDraft) {
+    pub(super) fn status_of(&self, desired: Option<&Desired>, draft: StatusDraft, previous: Option<&Status>) -> Status {
         let service = desired.and_then(|d| d.spec.as_service());
         let about = About {
             required: service.is_none_or(|s| s.spec.required),
             generation: desired.map_or(0, |d| d.generation),
             image: service.map(|s| s.spec.container.image.clone()),
             depends_on: service.map(|s| s.spec.depends_on.clone()).unwrap_or_default(),
-            revision: Arc::clone(&self.settings.revision),
+            revision: desired.map(|d| Arc::clone(&d.revision)).unwrap_or_default(),
         };
+        Status::from_draft(draft, about, previous, self.clock.now())
+    }
+
+    fn publish_draft(&self, key: &ResourceKey, desired: Option<&Desired>, draft: StatusDraft) {
         let previous = self.status.get(key);
-        let status = Status::from_draft(draft, about, previous.as_deref(), self.clock.now());
+        let status = self.status_of(desired, draft, previous.as_deref());
         let before = previous.as_deref().map(facts);
         let after = facts(&status);
         let gone = (previous.as_deref().is_some_and(is_gone), is_gone(&status));
@@ -313,8 +357,7 @@ impl<E: Engine> Shared<E> {
             let at_rest = !self.queue.is_busy(dependent);
             if !(good_news && at_rest && self.status.get(dependent).is_some_and(|s| content(&s))) {
                 // What it saw of this one is out of date.
-                self.recent.forget(dependent);
-                self.queue.add(dependent.clone());
+                self.look_again(dependent.clone(), Trigger::DependencyChanged);
             }
         }
         // What is being removed waits for those that need it; networks and volumes, of which nobody
@@ -324,8 +367,7 @@ impl<E: Engine> Shared<E> {
         for (other, mode) in removing {
             if mode == Mode::Removing && other != *key && waits(&other) {
                 // A network remembers who was attached to it.
-                self.recent.forget(&other);
-                self.queue.add(other);
+                self.look_again(other, Trigger::DependencyChanged);
             }
         }
     }

@@ -1,9 +1,10 @@
 //! What a controller is told at its start.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::backoff::Backoff;
+use crate::history::History;
+use crate::metrics::Metrics;
 use crate::plan::prune::PruneGuards;
 use crate::resource::labels::SourceId;
 use crate::state::PassedGate;
@@ -12,8 +13,6 @@ use crate::state::PassedGate;
 pub struct Settings {
     pub stack: String,
     pub source: SourceId,
-    /// Short text of the source's revision.
-    pub revision: Arc<str>,
     pub max_concurrent_starts: usize,
     /// Failures in a row after which a service is reported Failed.
     pub max_attempts: u32,
@@ -29,6 +28,11 @@ pub struct Settings {
     pub files_dir: String,
     /// Runs that an earlier process saw pass their startup gate, by service.
     pub passed_gates: BTreeMap<String, PassedGate>,
+    /// `run --observe`: plans, probes and reports, and changes nothing.
+    pub observe_only: bool,
+    /// What happens is told to these.
+    pub history: History,
+    pub metrics: Metrics,
     /// Of jitter and salts.
     pub seed: u64,
 }

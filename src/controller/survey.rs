@@ -12,7 +12,6 @@ use crate::resource::ResourceKey;
 use crate::resource::desired::Desired;
 use crate::resource::observed::Observed;
 use crate::resource::probe::ProbeState;
-use crate::resource::status::Reason;
 
 impl<E: Engine> Controller<E> {
     /// Observes and plans every resource, dependencies first, and publishes what it finds.
@@ -36,22 +35,12 @@ impl<E: Engine> Controller<E> {
         for (key, (desired, observed, probes)) in order.into_iter().zip(looked) {
             let mode = shared.mode(&key);
             let mut plan = shared.plan_with(&key, desired.as_deref(), &observed, mode, &probes);
-            if let Some(pending) = pending(&plan) {
-                plan.status.reconciling = Some((Reason::Pending, pending));
-            }
+            plan.say_pending("`env-manager apply`");
             shared.publish(&key, desired.as_deref(), mode, &plan);
             plans.insert(key, plan);
         }
         Ok(plans)
     }
-}
-
-/// Nobody carries this plan out, so it is not said to be under way.
-fn pending(plan: &Plan) -> Option<String> {
-    plan.executable()?;
-    let fields: Vec<_> = plan.changes.iter().map(|c| c.field.as_str()).collect();
-    let what = if fields.is_empty() { String::new() } else { format!(" ({} differs)", fields.join(", ")) };
-    Some(format!("to {}{what}: `env-manager apply`", plan.action))
 }
 
 impl<E: Engine> Shared<E> {

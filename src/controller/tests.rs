@@ -9,7 +9,10 @@ use super::*;
 use crate::backoff::Backoff;
 use crate::engine::ErrorKind;
 use crate::engine::fake::{Behaviour, FakeEngine};
+use crate::history::History;
+use crate::metrics::Metrics;
 use crate::plan::prune::PruneGuards;
+use crate::resource::desired::DesiredSpec;
 use crate::resource::desired::Service;
 use crate::resource::image::ImageRef;
 use crate::resource::labels::SourceId;
@@ -20,6 +23,8 @@ use crate::resource::spec::{
     RestartPolicy, ServiceSpec, Update, UpdateStrategy,
 };
 use crate::resource::status::{Phase, Reason};
+use crate::state::StateDir;
+use std::collections::BTreeSet;
 
 const IMAGE: &str = "test/app:1";
 
@@ -94,7 +99,6 @@ impl World {
         let settings = Settings {
             stack: set.stack.clone(),
             source: set.source.clone(),
-            revision: Arc::from("1"),
             max_concurrent_starts: 5,
             max_attempts: 3,
             backoff: Backoff::default(),
@@ -104,12 +108,15 @@ impl World {
             all_sources: false,
             files_dir: String::new(),
             passed_gates: BTreeMap::new(),
+            observe_only: false,
+            history: History::default(),
+            metrics: Metrics::default(),
             seed: 1,
         };
         let info = EngineInfo { local: true, ..EngineInfo::default() };
         let controller = Controller::new(Arc::clone(&self.engine), info, settings, Arc::new(self.engine.clock));
         let mut state = StateDir::open(self.state.path()).unwrap();
-        controller.set_desired(set, &mut state);
+        controller.set_desired(&Intent::of(set, Arc::from("1")), &mut state);
         state.save().unwrap();
         controller
     }

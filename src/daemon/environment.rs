@@ -15,7 +15,7 @@ use crate::history::History;
 use crate::metrics::Metrics;
 use crate::plan::FieldChange;
 use crate::queue;
-use crate::report::{EngineView, SourceView, View};
+use crate::report::{EngineView, SourceKind, SourceView, View};
 use crate::resource::ResourceKey;
 use crate::resource::event::Actor;
 use crate::resource::probe::LastTry;
@@ -47,6 +47,28 @@ pub struct Context {
     pub findings: String,
     /// What else is worth a line: refused prunes, orphans of other folders.
     pub notes: Vec<String>,
+    /// Resources that nothing asks for any more and that are about to go; `None`: not looked for yet.
+    pub leaving: Option<usize>,
+}
+
+impl Context {
+    /// Before anything was read or asked.
+    pub fn nothing_read(identity: &Identity) -> Self {
+        Self {
+            source: SourceView {
+                kind: SourceKind::Dir,
+                location: identity.manifests.display().to_string(),
+                revision: String::new(),
+                short_revision: String::new(),
+                error: None,
+            },
+            engine: EngineView::default(),
+            invalid_manifests: 0,
+            findings: String::new(),
+            notes: Vec::new(),
+            leaving: None,
+        }
+    }
 }
 
 /// Everything about one service.

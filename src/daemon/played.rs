@@ -94,6 +94,7 @@ impl Default for Played {
             invalid_manifests: 0,
             findings: String::new(),
             notes: Vec::new(),
+            leaving: Some(0),
         };
         let identity = Identity {
             version: "0.1.0",
@@ -214,7 +215,7 @@ impl Environment for Played {
 
     fn view(&self) -> View {
         let context = self.context.borrow().clone();
-        let Context { source, engine, invalid_manifests, findings, notes } = (*context).clone();
+        let Context { source, engine, invalid_manifests, findings, notes, leaving } = (*context).clone();
         View {
             stack: self.identity.stack.clone(),
             source,
@@ -223,6 +224,7 @@ impl Environment for Played {
             findings,
             statuses: self.statuses.snapshot(),
             invalid_manifests,
+            leaving,
             notes,
             now: *lock(&self.now),
             took: None,

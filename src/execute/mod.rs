@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub use failure::failure;
 
 use crate::engine::{Engine, EngineError, ErrorKind, archive};
-use crate::plan::{Op, Stage, Target};
+use crate::plan::{Op, Stage, Step, Target};
 use crate::resource::container::ContainerId;
 
 /// Calls in flight, over all resources.
@@ -53,11 +53,27 @@ pub enum End {
     Failed(EngineError),
 }
 
+/// Told of every step. Must be quick.
+pub trait Watch: Sync {
+    /// Its call is about to be made.
+    fn begins(&self, _step: &Step) {}
+    fn ended(&self, _step: &Step, _result: Result<(), &EngineError>) {}
+}
+
+/// Nobody is told.
+impl Watch for () {}
+
 /// Takes the steps of a stage in order, and stops at the first that fails.
 ///
 /// `superseded` is asked before each step and after each wait for a permit. A call is never
 /// cancelled in flight.
-pub async fn execute<E: Engine>(engine: &E, stage: &Stage, limits: &Limits, superseded: impl Fn() -> bool) -> Report {
+pub async fn execute<E: Engine>(
+    engine: &E,
+    stage: &Stage,
+    limits: &Limits,
+    watch: &impl Watch,
+    superseded: impl Fn() -> bool,
+) -> Report {
     let mut created: Option<ContainerId> = None;
     let mut starts: Option<SemaphorePermit<'_>> = None;
     for (done, step) in stage.steps.iter().enumerate() {
@@ -78,8 +94,10 @@ pub async fn execute<E: Engine>(engine: &E, stage: &Stage, limits: &Limits, supe
         }
         let result = {
             let _call = limits.calls.acquire().await;
+            watch.begins(step);
             take(engine, &step.op, created.as_ref()).await
         };
+        watch.ended(step, result.as_ref().map(|_| ()));
         match result {
             Ok(id) => created = id.or(created),
             Err(error) => return Report { done, end: End::Failed(error) },

@@ -223,6 +223,16 @@ impl Ledger {
         }
     }
 
+    /// Forgets the failures of the image that `key` wants, and looks again at once.
+    pub fn retry(&mut self, key: &ResourceKey, now: Instant) {
+        let Some(entry) = self.of.get(key).and_then(|id| self.entries.get_mut(id)) else { return };
+        entry.attempts = 0;
+        entry.not_before = None;
+        if entry.running.is_none() {
+            entry.due = Some(now);
+        }
+    }
+
     /// The next job that is due, which is then to be begun; or else when one will be.
     pub fn take_due(&mut self, now: Instant) -> Result<(PullId, Job), Option<Instant>> {
         self.entries

@@ -109,6 +109,12 @@ impl<E: Engine> Images<E> {
         self.wake.notify_one();
     }
 
+    /// Tries again at once what failed for `key`.
+    pub fn retry(&self, key: &ResourceKey) {
+        self.lock().retry(key, Instant::now());
+        self.wake.notify_one();
+    }
+
     /// Looks and pulls until it is dropped. Only one may run.
     pub async fn run(&self) {
         let mut jobs: FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send + '_>>> = FuturesUnordered::new();

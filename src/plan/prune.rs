@@ -34,6 +34,14 @@ pub struct Prune {
     pub refused: Vec<Refused>,
 }
 
+impl Prune {
+    /// A line for each thing that nothing asks for and that is kept all the same.
+    pub fn refusals(&self) -> Vec<String> {
+        let line = |refused: &Refused| format!("{} is not described and was kept: {}", refused.key, refused.why);
+        self.refused.iter().map(line).collect()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     pub key: ResourceKey,

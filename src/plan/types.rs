@@ -140,6 +140,16 @@ impl Plan {
         self.stages.iter().all(|stage| stage.steps.is_empty())
     }
 
+    /// Nobody carries it out, so it is not said to be under way; `how` it would be.
+    pub fn say_pending(&mut self, how: &str) {
+        if self.executable().is_none() {
+            return;
+        }
+        let fields: Vec<_> = self.changes.iter().map(|c| c.field.as_str()).collect();
+        let what = if fields.is_empty() { String::new() } else { format!(" ({} differs)", fields.join(", ")) };
+        self.status.reconciling = Some((Reason::Pending, format!("to {}{what}: {how}", self.action)));
+    }
+
     /// The steps that can be carried out right now.
     pub fn executable(&self) -> Option<&Stage> {
         self.stages.first().filter(|stage| stage.gate.is_none() && !stage.steps.is_empty())

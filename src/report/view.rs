@@ -56,6 +56,8 @@ pub struct View {
     pub statuses: BTreeMap<ResourceKey, Arc<Status>>,
     /// Documents that could not be applied.
     pub invalid_manifests: usize,
+    /// Resources that nothing asks for any more and that are about to go; `None`: not looked for yet.
+    pub leaving: Option<usize>,
     /// What else is worth a line: orphans of other sources, a refused prune, `no daemon: …`.
     pub notes: Vec<String>,
     pub now: Timestamp,
@@ -75,7 +77,11 @@ impl View {
 
     /// P14.
     pub fn is_converged(&self) -> bool {
-        self.source.error.is_none() && self.invalid_manifests == 0 && self.statuses.values().all(|s| s.is_converged())
+        self.source.error.is_none()
+            && self.invalid_manifests == 0
+            && self.engine.reachable
+            && self.leaving == Some(0)
+            && self.statuses.values().all(|s| s.is_converged())
     }
 
     /// Every required service is ready, and the engine answers.

@@ -1,6 +1,9 @@
 //! What happened: the words of the event history.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
+use std::sync::LazyLock;
 
 use super::key::ResourceKey;
 
@@ -165,6 +168,21 @@ impl fmt::Display for EventReason {
     }
 }
 
+/// A word that this version does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a word of the event history")]
+pub struct UnknownWord(pub String);
+
+impl FromStr for EventReason {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        static BY_NAME: LazyLock<BTreeMap<String, EventReason>> =
+            LazyLock::new(|| EventReason::ALL.iter().map(|r| (r.to_string(), *r)).collect());
+        BY_NAME.get(text).copied().ok_or_else(|| UnknownWord(text.to_owned()))
+    }
+}
+
 /// By whom.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Actor {
@@ -188,6 +206,22 @@ impl fmt::Display for Actor {
     }
 }
 
+impl FromStr for Actor {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        match text {
+            "env-manager" => Ok(Self::EnvManager),
+            "docker" => Ok(Self::Docker),
+            "outside" => Ok(Self::Outside),
+            _ => match text.strip_prefix("caller ") {
+                Some(who) => Ok(Self::Caller(who.to_owned())),
+                None => Err(UnknownWord(text.to_owned())),
+            },
+        }
+    }
+}
+
 /// One thing that happened, as whoever saw it tells it. The history adds time, number and revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Happening {
@@ -197,4 +231,39 @@ pub struct Happening {
     /// One sentence. Never a secret's value.
     pub message: String,
     pub by: Actor,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_in_the_list_and_reads_as_it_is_written() {
+        for (n, reason) in EventReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, n, "{reason} is out of place: is one missing before it?");
+            assert_eq!(reason.to_string().parse(), Ok(*reason));
+        }
+        // The last one of the enum.
+        assert_eq!(EventReason::ALL.last(), Some(&EventReason::RestartRequested));
+        assert_eq!("Teleported".parse::<EventReason>(), Err(UnknownWord("Teleported".to_owned())));
+        for by in [Actor::EnvManager, Actor::Docker, Actor::Outside, Actor::Caller("uid 0".to_owned())] {
+            assert_eq!(by.to_string().parse(), Ok(by));
+        }
+        assert!("martians".parse::<Actor>().is_err());
+    }
+
+    #[test]
+    fn the_documentation_has_a_row_for_every_word_and_for_nothing_else() {
+        let doc = include_str!("../../docs/events.md");
+        let rows: Vec<_> = doc.lines().filter_map(|l| l.strip_prefix("| `")?.split_once("` | ")).collect();
+        let (words, meanings): (Vec<_>, Vec<_>) =
+            rows.into_iter().filter(|(w, _)| w.starts_with(char::is_uppercase)).unzip();
+        let all: Vec<_> = EventReason::ALL.iter().map(ToString::to_string).collect();
+        assert_eq!(words, all, "docs/events.md has them in the order of the enum");
+        for (reason, meaning) in EventReason::ALL.iter().zip(meanings) {
+            let cells: Vec<_> = meaning.split(" | ").collect();
+            assert_eq!(cells.len(), 3, "{reason}: meaning, by, warning");
+            assert_eq!(cells[2].trim_end_matches(" |") == "yes", reason.is_warning(), "{reason}: warning or not");
+        }
+    }
 }

@@ -312,6 +312,29 @@ impl Status {
         }
     }
 
+    /// The same once another generation is desired, until that has been looked at: not converged (P14).
+    #[must_use]
+    pub fn outdated(&self, generation: u64, now: Timestamp) -> Self {
+        let message = "its manifest has changed".to_owned();
+        let mut status = Self { generation, settled: false, ..self.clone() };
+        status.reason = Reason::Pending;
+        status.phase = Reason::Pending.phase();
+        status.message.clone_from(&message);
+        for condition in &mut status.conditions {
+            if condition.kind == ConditionType::Reconciling {
+                let last_transition = if condition.status == Truth::True { condition.last_transition } else { now };
+                *condition = Condition {
+                    kind: ConditionType::Reconciling,
+                    status: Truth::True,
+                    reason: Reason::Pending,
+                    message: message.clone(),
+                    last_transition,
+                };
+            }
+        }
+        status
+    }
+
     pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.kind == kind)
     }

@@ -93,6 +93,7 @@ fn view(statuses: Vec<(ResourceKey, Status)>) -> View {
             since: Timestamp(0),
         },
         observe_only: false,
+        leaving: Some(0),
         findings: String::new(),
         stack: "default".to_owned(),
         source: SourceView {

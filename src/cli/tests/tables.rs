@@ -109,7 +109,7 @@ fn an_engine_that_is_away_and_a_daemon_that_only_looks_are_said() {
     };
     assert_eq!(
         line("/home/me/project"),
-        "converged · unhealthy · 1 of 1 ready (1 required) · engine away for 41s: connection refused · observe only · ./manifests @ 3f2a91c"
+        "not converged · unhealthy · 1 of 1 ready (1 required) · engine away for 41s: connection refused · observe only · ./manifests @ 3f2a91c"
     );
     assert!(line("/home/me/project/manifests").ends_with(" · . @ 3f2a91c"));
     assert!(line("/srv").ends_with(" · /home/me/project/manifests @ 3f2a91c"));

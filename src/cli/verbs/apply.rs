@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::Instant;
 
-use super::stack::{CliEngine, Manifests, Removing, Stack, refusals, state_dir};
+use super::stack::{CliEngine, Manifests, Removing, Stack, state_dir};
 use super::{Session, plan};
 use crate::cli::args::{OutputArg, duration};
 use crate::cli::exit::{Exit, Failure};
@@ -63,7 +63,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
     state.save().map_err(|e| Failure::from_error(Exit::Error, &e))?;
     let prune = controller.judge_orphans(&manifests.loaded.set, arguments.allow_prune).await.map_err(engine_failed)?;
-    let mut notes = refusals(&prune);
+    let mut notes = prune.refusals();
     let mut reporter = Reporter::new(&session.terminal.err, &session.bars, manifests.services());
     let until = began + arguments.timeout;
     let mut round = Round { controller, reporter: &mut reporter, until };

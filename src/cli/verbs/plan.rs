@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Session;
-use super::stack::{Manifests, Removing, Stack, refusals, state_dir};
+use super::stack::{Manifests, Removing, Stack, state_dir};
 use crate::cli::args::OutputArg;
 use crate::cli::changes::PlanReport;
 use crate::cli::exit::{Exit, Failure};
@@ -52,7 +52,7 @@ pub async fn run(session: &Session, output: OutputArg, detailed: bool, allow_pru
     let mut state = state_dir(config)?;
     let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
     let prune = controller.judge_orphans(&manifests.loaded.set, allow_prune).await.map_err(engine_failed)?;
-    let notes = refusals(&prune);
+    let notes = prune.refusals();
     let orphans = prune.remove.clone();
     controller.remove(prune.remove);
     let plans = controller.survey(orphans, false).await.map_err(engine_failed)?;

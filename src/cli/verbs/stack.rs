@@ -11,12 +11,14 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::source;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::controller::{Controller, Settings, WallClock};
+use crate::controller::{Controller, Intent, Settings, WallClock};
 use crate::engine::docker::Docker;
 use crate::engine::docker::connect::{ConnectError, EngineAddress};
 use crate::engine::docker::credentials::Keychain;
 use crate::engine::{Engine, EngineInfo};
-use crate::plan::prune::{Prune, PruneGuards};
+use crate::history::History;
+use crate::metrics::Metrics;
+use crate::plan::prune::PruneGuards;
 use crate::report::{EngineView, SourceView, View};
 use crate::resource::Kind;
 use crate::source::{Completeness, Loaded, short_revision};
@@ -142,7 +144,6 @@ impl Stack {
         let settings = Settings {
             stack: config.stack.clone(),
             source: set.source.clone(),
-            revision: Arc::from(short_revision(&set.revision)),
             max_concurrent_starts: config.max_concurrent_starts,
             max_attempts: config.retry.max_attempts,
             backoff: config.retry.backoff,
@@ -157,11 +158,15 @@ impl Stack {
             all_sources: matches!(removing, Removing::Stack { all_sources: true, .. }),
             files_dir: std::path::absolute(state.files_dir()).unwrap_or(state.files_dir()).display().to_string(),
             passed_gates: state.passed_gates().clone(),
+            observe_only: false,
+            history: History::default(),
+            metrics: Metrics::default(),
             seed: RandomState::new().build_hasher().finish(),
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let controller = Controller::new(Arc::clone(&self.engine), self.info.clone(), settings, clock);
-        controller.set_desired(set, state);
+        let revision = Arc::from(short_revision(&set.revision));
+        controller.set_desired(&Intent { suspended: state.suspended(), ..Intent::of(set, revision) }, state);
         controller
     }
 
@@ -187,6 +192,7 @@ impl Stack {
                 since: self.clock.now(),
             },
             observe_only: false,
+            leaving: Some(0),
             findings: String::new(),
             statuses,
             invalid_manifests,
@@ -215,13 +221,4 @@ pub enum Removing {
 /// Exit code 1.
 pub fn state_dir(config: &Config) -> Result<StateDir, Failure> {
     StateDir::open(config.stack_dir()).map_err(|e| Failure::from_error(Exit::Error, &e))
-}
-
-/// A line for each thing that nothing asks for and that is kept all the same.
-pub fn refusals(prune: &Prune) -> Vec<String> {
-    prune
-        .refused
-        .iter()
-        .map(|refused| format!("{} is not described and was kept: {}", refused.key, refused.why))
-        .collect()
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Session;
-use super::stack::{Manifests, Removing, Stack, refusals, state_dir};
+use super::stack::{Manifests, Removing, Stack, state_dir};
 use crate::cli::args::OutputArg;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::table::Show;
@@ -46,7 +46,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     let source = SourceView { kind: SourceKind::Engine, ..source::view(&configuration, &manifests.loaded) };
     let mut view = stack.view(config, &controller, source, manifests.invalid());
     view.findings = source::findings(&manifests.loaded);
-    view.notes = refusals(&prune);
+    view.notes = prune.refusals();
     view.notes.extend(prune.remove.iter().map(|key| format!("{key} is not described; `env-manager apply` removes it")));
     print(session, arguments, StatusReport::new(&view, &[]))
 }

@@ -1,0 +1,258 @@
+//! What people ask for: look now, try again, restart. And what was last seen, for `describe`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::wakes::Trigger;
+use super::weather::Met;
+use super::{Controller, Shared, lock};
+use crate::clock::Timestamp;
+use crate::engine::{Engine, EngineInfo};
+use crate::plan::{FieldChange, Mode, Plan};
+use crate::queue;
+use crate::resource::ResourceKey;
+use crate::resource::container::ContainerId;
+use crate::resource::observed::Observed;
+use crate::resource::probe::LastTry;
+use crate::resource::status::{Reason, Status, StatusDraft};
+
+/// One run of one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub container: ContainerId,
+    pub started_at: Option<Timestamp>,
+}
+
+/// What was last seen of each resource.
+#[derive(Debug)]
+pub struct Seen {
+    looks: Mutex<BTreeMap<ResourceKey, Look>>,
+    /// Counts looks.
+    count: watch::Sender<u64>,
+    /// Runs that somebody asked to restart.
+    restarts: Mutex<BTreeMap<ResourceKey, Run>>,
+}
+
+/// The last look at a resource.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// When it was begun.
+    pub begun: Instant,
+    /// What is to be done, as text; empty: nothing.
+    pub plan: String,
+    pub changes: Vec<FieldChange>,
+    /// Names on the engine.
+    pub containers: Vec<String>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { looks: Mutex::default(), count: watch::Sender::new(0), restarts: Mutex::default() }
+    }
+}
+
+impl Seen {
+    pub(super) fn look(&self, key: &ResourceKey, begun: Instant, plan: &Plan, observed: &Observed) {
+        let containers = match observed {
+            Observed::Service(observed) => observed.owned.iter().map(|c| c.name.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let text = if plan.is_empty() { String::new() } else { plan.to_string() };
+        let look = Look { begun, plan: text, changes: plan.changes.clone(), containers };
+        lock(&self.looks).insert(key.clone(), look);
+        self.count.send_modify(|n| *n += 1);
+    }
+
+    /// It could not be looked at.
+    pub(super) fn failed(&self) {
+        self.count.send_modify(|n| *n += 1);
+    }
+
+    pub(super) fn forget(&self, key: &ResourceKey) {
+        lock(&self.looks).remove(key);
+        lock(&self.restarts).remove(key);
+    }
+
+    fn of(&self, key: &ResourceKey) -> Option<Look> {
+        lock(&self.looks).get(key).cloned()
+    }
+}
+
+impl<E: Engine> Shared<E> {
+    pub(super) fn look_again(&self, key: ResourceKey, trigger: Trigger) {
+        self.recent.forget(&key);
+        self.wakes.add(key, trigger);
+    }
+
+    /// Whether somebody asked to restart exactly this run.
+    pub(super) fn restart_asked(&self, key: &ResourceKey, observed: &Observed) -> bool {
+        let mut asked = lock(&self.seen.restarts);
+        let Some(run) = asked.get(key) else { return false };
+        let Observed::Service(observed) = observed else { return false };
+        let there = observed.owned.iter().any(|c| c.id == run.container && c.started_at == run.started_at);
+        if !there {
+            // It was restarted, by whomever, or replaced.
+            asked.remove(key);
+        }
+        there
+    }
+}
+
+/// Resources that are looked at in full at each resync; above that they are spread over
+/// [`ROLLING_PERIOD`].
+const ROLLING: usize = 500;
+const ROLLING_PERIOD: Duration = Duration::from_mins(10);
+
+impl<E: Engine> Controller<E> {
+    /// Whether the engine answers, as it changes.
+    pub fn weather(&self) -> watch::Receiver<Met> {
+        self.shared.weather.subscribe()
+    }
+
+    /// The engine answered somebody.
+    pub fn is_there(&self, info: EngineInfo) {
+        let _ = self.shared.weather.answers(info, self.shared.clock.now());
+    }
+
+    /// Of every resource that is known or on its way out; one that has not been looked at is Pending.
+    pub fn statuses(&self) -> BTreeMap<ResourceKey, Arc<Status>> {
+        let mut statuses = self.shared.status.snapshot();
+        for key in self.known().into_iter().chain(self.removing()) {
+            if !statuses.contains_key(&key) {
+                let desired = self.shared.desired.get(&key);
+                let draft = StatusDraft {
+                    ready: false,
+                    reason: Reason::Pending,
+                    message: "it has not been looked at yet".to_owned(),
+                    reconciling: Some((Reason::Pending, "it has not been looked at yet".to_owned())),
+                    stalled: None,
+                    dependency_failing: None,
+                    settled: false,
+                    container: None,
+                };
+                let status = self.shared.status_of(desired.as_deref(), draft, None);
+                statuses.insert(key, Arc::new(status));
+            }
+        }
+        statuses
+    }
+
+    pub fn is_suspended(&self, key: &ResourceKey) -> bool {
+        self.shared.mode(key) == Mode::Suspended
+    }
+
+    /// It is being removed.
+    pub fn is_leaving(&self, key: &ResourceKey) -> bool {
+        self.shared.mode(key) == Mode::Removing
+    }
+
+    pub fn queue(&self) -> queue::Snapshot<ResourceKey> {
+        self.shared.queue.snapshot()
+    }
+
+    /// What was last seen of a resource, and what each of its probes said last.
+    pub fn seen(&self, key: &ResourceKey) -> (Option<Look>, Vec<LastTry>) {
+        (self.shared.seen.of(key), self.shared.prober.last(key))
+    }
+
+    /// Those that need it.
+    pub fn dependents(&self, key: &ResourceKey) -> Vec<ResourceKey> {
+        self.shared.graph().needed_by(key).cloned().collect()
+    }
+
+    /// Looks at these now. Ends when each has been looked at since, and says which have not within
+    /// `within`.
+    pub async fn look(&self, keys: BTreeSet<ResourceKey>, within: Duration) -> BTreeSet<ResourceKey> {
+        let shared = &self.shared;
+        let asked = Instant::now();
+        let mut count = shared.seen.count.subscribe();
+        for key in &keys {
+            shared.look_again(key.clone(), Trigger::Asked);
+        }
+        let mut left = keys;
+        let all = async {
+            loop {
+                count.borrow_and_update();
+                left.retain(|key| shared.seen.of(key).is_none_or(|look| look.begun < asked));
+                if left.is_empty() || count.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(within, all).await;
+        left
+    }
+
+    /// Looks at everything, or above 500 resources at the next share of them, from `cursor` on. Whatever
+    /// events were lost, this finds what they would have told (P1).
+    pub fn resync(&self, cursor: &mut usize, every: Duration) {
+        let shared = &self.shared;
+        let keys: Vec<_> = self.known().into_iter().collect();
+        shared.images.refresh();
+        let share = if keys.len() <= ROLLING {
+            keys.len()
+        } else {
+            let rounds = (ROLLING_PERIOD.as_secs_f64() / every.as_secs_f64().max(0.001)).max(1.0);
+            // A share is a small positive number.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "bounded by the number of keys"
+            )]
+            let share = (keys.len() as f64 / rounds).ceil() as usize;
+            share.clamp(1, keys.len())
+        };
+        for i in 0..share {
+            shared.look_again(keys[(*cursor + i) % keys.len()].clone(), Trigger::Resync);
+        }
+        *cursor = if keys.is_empty() { 0 } else { (*cursor + share) % keys.len() };
+    }
+
+    /// Forgets what has failed and tries again at once.
+    pub fn retry(&self, keys: impl IntoIterator<Item = ResourceKey>) {
+        let shared = &self.shared;
+        for key in keys {
+            lock(&shared.retries).remove(&key);
+            shared.queue.forget(&key);
+            shared.images.retry(&key);
+            shared.look_again(key, Trigger::Asked);
+        }
+    }
+
+    /// Those of `keys` that have failed: backing off, or stalled.
+    pub fn failed(&self) -> Vec<ResourceKey> {
+        let failing = |status: &Status| status.is_stalled();
+        let statuses = self.shared.status.snapshot();
+        let retrying = lock(&self.shared.retries).clone();
+        statuses
+            .into_iter()
+            .filter(|(key, status)| {
+                failing(status) || retrying.contains_key(key) || self.shared.queue.failures(key) > 0
+            })
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    /// Restarts the container of a service as it runs now. Says whether there is one.
+    pub fn restart(&self, key: &ResourceKey) -> bool {
+        let container = self.shared.status.get(key).and_then(|s| s.container.clone());
+        let Some(container) = container else { return false };
+        let run = Run { container: container.id, started_at: container.started_at };
+        lock(&self.shared.seen.restarts).insert(key.clone(), run);
+        self.shared.look_again(key.clone(), Trigger::Asked);
+        true
+    }
+
+    /// Says of every resource that the engine does not answer.
+    pub(super) fn say_away(&self, error: &crate::engine::EngineError) {
+        for key in self.known() {
+            let desired: Option<Arc<_>> = self.shared.desired.get(&key);
+            self.shared.publish_engine_failure(&key, desired.as_deref(), error);
+        }
+    }
+}
