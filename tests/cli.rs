@@ -212,3 +212,48 @@ fn schema_is_one_json_object() {
     let schema: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, &schema["title"]), (0, &"env-manager manifest".into()));
 }
+
+#[test]
+fn verbs_that_need_a_daemon_exit_5_and_say_how_to_start_one() {
+    let home = folder();
+    for arguments in [
+        &["status", "--watch"][..],
+        &["describe", "redis"],
+        &["events"],
+        &["events", "-f"],
+        &["sync"],
+        &["restart", "redis"],
+        &["suspend", "redis"],
+        &["resume", "redis"],
+        &["retry"],
+    ] {
+        let ran = run(home.path(), arguments, &[]);
+        assert_eq!(
+            (ran.code, ran.out.as_str(), ran.err.as_str()),
+            (5, "", "error: no daemon keeps stack default; start one with `env-manager run` (or `make up`)\n"),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_daemon_that_was_named_must_answer_and_one_that_was_killed_is_none() {
+    let home = folder();
+    let named = run(home.path(), &["--daemon", "127.0.0.1:1", "status"], &[]);
+    assert_eq!(named.code, 5);
+    let said = named.err.to_lowercase();
+    assert!(said.contains("127.0.0.1:1") && said.contains("refused") && said.contains("`env-manager run`"), "{said}");
+    let wrong = run(home.path(), &["--daemon", "nowhere", "status"], &[]);
+    assert!(wrong.code == 1 && wrong.err.contains("`host:port` or `unix:/path`"), "{}", wrong.err);
+
+    let state = home.path().join("state/default");
+    std::fs::create_dir_all(&state).unwrap();
+    let file = serde_json::json!({
+        "pid": 1, "version": "0.1.0", "stack": "default", "manifests": "/m", "grpc": "127.0.0.1:1", "http": null,
+        "socket": state.join("daemon.sock"), "startedAt": "2026-11-18T10:00:00.000Z",
+    });
+    std::fs::write(state.join("daemon.json"), file.to_string()).unwrap();
+    let env = [("ENV_MANAGER_STATE_DIR", "state"), ("ENV_MANAGER_GRPC_ADDR", "127.0.0.1:1")];
+    let killed = run(home.path(), &["sync"], &env);
+    assert!(killed.code == 5 && killed.err.contains("no daemon keeps stack default"), "{}", killed.err);
+}

@@ -6,8 +6,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::exit;
 use super::terminal::When;
-use super::verbs::{apply, completions, config, down, graph, plan, schema, status, validate, version};
+use super::verbs::{
+    apply, ask, completions, config, describe, down, events, graph, logs, plan, schema, status, validate, version,
+};
 use crate::config::{Key, Layer};
+use crate::grpc::client::Address;
 
 /// Keeps Docker services in the state that a folder of YAML manifests describes.
 #[derive(Debug, Parser)]
@@ -28,7 +31,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<String>,
     /// Folder (or one file) of manifests [default: ./manifests]
-    #[arg(long, short = 'f', global = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub manifests: Option<String>,
     /// Ownership label; two stacks on one engine never meet [default: default]
     #[arg(long, global = true, value_name = "NAME")]
@@ -39,6 +42,9 @@ pub struct Global {
     /// Where generations, refused revisions and the lock are kept
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub state_dir: Option<String>,
+    /// The daemon to ask: host:port or unix:/path [default: the one that keeps the stack]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub daemon: Option<Address>,
     /// Log why, too; twice: log everything
     #[arg(long, short = 'v', global = true, action = ArgAction::Count)]
     pub verbose: u8,
@@ -53,7 +59,8 @@ pub struct Global {
 impl Global {
     /// Values are checked with those of the other layers.
     pub fn layer(&self) -> Layer {
-        let Self { config: _, manifests, stack, docker_host, state_dir, verbose, log_format, color: _ } = self;
+        let Self { config: _, manifests, stack, docker_host, state_dir, daemon: _, verbose, log_format, color: _ } =
+            self;
         Layer::default()
             .flag(Key::Manifests, manifests.as_ref())
             .flag(Key::Stack, stack.as_ref())
@@ -70,6 +77,14 @@ pub enum Verb {
     Plan(plan::Arguments),
     Diff(plan::DiffArguments),
     Status(status::Arguments),
+    Describe(describe::Arguments),
+    Events(events::Arguments),
+    Logs(logs::Arguments),
+    Sync(ask::Sync),
+    Restart(ask::Restart),
+    Suspend(ask::Suspend),
+    Resume(ask::Resume),
+    Retry(ask::Retry),
     Down(down::Arguments),
     Validate(validate::Arguments),
     Schema(schema::Arguments),

@@ -39,6 +39,12 @@ pub fn to_json(value: &impl Serialize) -> String {
     format!("{text}\n")
 }
 
+/// One object in one line.
+pub fn to_line(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value).expect("plain structs with text keys");
+    format!("{text}\n")
+}
+
 /// The same as YAML.
 pub fn to_yaml(value: &impl Serialize) -> String {
     let text = serde_yaml::to_string(value).expect("plain structs with text keys");

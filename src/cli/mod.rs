@@ -10,17 +10,27 @@
 //! | [`layout`] | tables: columns, wrapping, cutting |
 //! | [`table`] | a moment, for people |
 //! | [`json`] | the same for programs; its schemas are under `docs/schemas` |
+//! | [`remote`] | the daemon: found, and asked |
+//! | [`follow`] | its status as it changes, across its restarts |
+//! | [`screen`] | text that is drawn again in place |
 //! | [`changes`] | a plan, for people and for programs |
+//! | [`describe`] | everything about one service |
+//! | [`events`] | what happened |
 //! | [`progress`] | what happens while it happens |
 //! | [`logging`] | `tracing` to stderr, and the log lines that scripts know |
 
 pub mod args;
 pub mod changes;
+pub mod describe;
+pub mod events;
 pub mod exit;
+pub mod follow;
 pub mod json;
 pub mod layout;
 pub mod logging;
 pub mod progress;
+pub mod remote;
+pub mod screen;
 pub mod source;
 pub mod table;
 pub mod terminal;

@@ -4,6 +4,8 @@ use clap::CommandFactory;
 
 use super::super::args::Cli;
 use super::super::changes::PlanReport;
+use super::super::describe::DescribeReport;
+use super::super::events::EventReport;
 use super::super::json::{ApplyReport, to_json};
 use super::super::terminal::{Look, Stream, When};
 use super::*;
@@ -107,6 +109,8 @@ fn schemas_under_docs_are_up_to_date() {
         ("status", schemars::schema_for!(StatusReport)),
         ("plan", schemars::schema_for!(PlanReport)),
         ("apply", schemars::schema_for!(ApplyReport)),
+        ("describe", schemars::schema_for!(DescribeReport)),
+        ("event", schemars::schema_for!(EventReport)),
     ];
     for (name, schema) in schemas {
         let path = format!("{}/docs/schemas/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));

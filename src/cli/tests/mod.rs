@@ -16,6 +16,7 @@ use crate::resource::status::{About, ContainerSummary, Reason, Status, StatusDra
 mod documents;
 mod plans;
 mod progress;
+mod remote;
 mod tables;
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);

@@ -1,5 +1,6 @@
 //! `apply`.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,19 +10,24 @@ use super::stack::{CliEngine, Manifests, Removing, Stack, state_dir};
 use super::{Session, plan};
 use crate::cli::args::{OutputArg, duration};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::follow::until_converged;
 use crate::cli::json::ApplyReport;
 use crate::cli::progress::{Progress, Reporter, Seen, Tally};
+use crate::cli::remote::Remote;
 use crate::cli::table::Show;
 use crate::cli::{interrupted, logging, source, table};
+use crate::config::Loaded;
 use crate::controller::Controller;
 use crate::controller::converge::{Ending, Goal};
 use crate::engine::EngineError;
+use crate::proto::env_manager::v1;
 use crate::report::StatusReport;
 use crate::resource::key::Kind;
+use crate::state::StateError;
 
 /// Bring everything into the described state once, then exit
 ///
-/// Shows what happens on the way. No daemon is needed. What is no longer described is removed, within limits;
+/// Shows what happens on the way. No daemon is needed; one that keeps the stack is asked to do it, and followed. What is no longer described is removed, within limits;
 /// volumes never.
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -50,6 +56,9 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     let configuration = session.load(true)?;
     let config = &configuration.config;
     let began = Instant::now();
+    if let Some(remote) = Remote::find(session, &configuration).await? {
+        return beside(session, arguments, &configuration, remote, began).await;
+    }
     logging::announce(config, false);
     let manifests = Manifests::read(session, &configuration);
     manifests.require(config)?;
@@ -57,7 +66,15 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     let stack = Stack::connect(session, config).await?;
     logging::connected(&stack.info);
     let mut state = state_dir(config)?;
-    let _lock = state.lock("env-manager apply").map_err(|e| Failure::from_error(Exit::Error, &e))?;
+    let _lock = match state.lock("env-manager apply") {
+        Ok(lock) => lock,
+        // A daemon that has just begun holds the lock before it answers.
+        Err(error @ StateError::Locked { .. }) => match Remote::appearing(session, &configuration, &error).await? {
+            Some(remote) => return beside(session, arguments, &configuration, remote, began).await,
+            None => return Err(Failure::from_error(Exit::Error, &error)),
+        },
+        Err(error) => return Err(Failure::from_error(Exit::Error, &error)),
+    };
 
     let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
     let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
@@ -96,10 +113,56 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
         Ending::Reached => Exit::Done,
     };
     if ending == Ending::TimedOut {
-        view.notes.push(format!("not converged within {}", humantime::format_duration(arguments.timeout)));
+        view.notes.push(not_within(arguments.timeout));
     }
     let report = StatusReport::new(&view, &[]);
     Ok(print(session, arguments, report, began.elapsed(), reporter.tally(), exit))
+}
+
+/// A daemon keeps the stack: it is asked to look, and followed.
+async fn beside(
+    session: &Session,
+    arguments: &Arguments,
+    configuration: &Loaded,
+    remote: Remote,
+    began: Instant,
+) -> Result<Exit, Failure> {
+    let theirs = remote.report().await?.source.location;
+    let ours = &configuration.config.manifests;
+    if real(Path::new(&theirs)) != real(ours) {
+        return Err(Failure::new(
+            Exit::Error,
+            format!(
+                "{} keeps stack {} as {theirs} describes it, and not {}; name that folder with --manifests, another \
+                 stack with --stack, or stop the daemon first",
+                remote.who(),
+                remote.stack,
+                real(ours).display()
+            ),
+        ));
+    }
+    tracing::info!("{} keeps this stack: it is asked to look, and followed", remote.who());
+    let request = v1::SyncRequest { service_names: Vec::new(), allow_prune: arguments.allow_prune };
+    let synced = remote.ask(remote.client.clone().sync(request)).await?;
+    if !synced.message.is_empty() {
+        tracing::warn!("{}", synced.message);
+    }
+    let until = began + arguments.timeout;
+    let mut followed = until_converged(session, configuration, remote, until, |_| true).await?;
+    if followed.ending == Ending::TimedOut {
+        followed.report.notes.push(not_within(arguments.timeout));
+    }
+    let exit = followed.exit();
+    Ok(print(session, arguments, followed.report, began.elapsed(), &followed.tally, exit))
+}
+
+/// Without links on the way, where it is there.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+fn not_within(timeout: Duration) -> String {
+    format!("not converged within {}", humantime::format_duration(timeout))
 }
 
 /// One controller run to its end, with what it says on the way.

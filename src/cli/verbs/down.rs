@@ -8,6 +8,7 @@ use super::Session;
 use super::stack::{Manifests, Removing, Stack, state_dir};
 use crate::cli::args::duration;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::remote::Remote;
 use crate::cli::{interrupted, logging};
 use crate::controller::converge::{Ending, Goal};
 use crate::controller::owned_resources;
@@ -38,6 +39,17 @@ pub struct Arguments {
 pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failure> {
     let configuration = session.load(false)?;
     let config = &configuration.config;
+    if let Some(remote) = Remote::find(session, &configuration).await? {
+        let stop = remote.process.map(|process| format!(" (`kill {process}`)")).unwrap_or_default();
+        return Err(Failure::new(
+            Exit::Error,
+            format!(
+                "{} keeps stack {} and would bring back what `down` removes; stop it first{stop}, or use `make down`",
+                remote.who(),
+                remote.stack
+            ),
+        ));
+    }
     // They tell the order. Without them everything still goes, in any order.
     let manifests = Manifests::read(session, &configuration);
     let stack = Stack::connect(session, config).await?;

@@ -1,10 +1,14 @@
 //! One file a verb: its arguments with a help text and an example, and what it does.
 
 pub mod apply;
+pub mod ask;
 pub mod completions;
 pub mod config;
+pub mod describe;
 pub mod down;
+pub mod events;
 pub mod graph;
+pub mod logs;
 pub mod plan;
 pub mod schema;
 pub mod stack;
@@ -85,6 +89,14 @@ pub async fn run(session: &Session, verb: Verb) -> Result<Exit, Failure> {
         Verb::Plan(arguments) => plan::run(session, arguments.output, arguments.detailed, false).await,
         Verb::Diff(arguments) => plan::run(session, arguments.output, true, false).await,
         Verb::Status(arguments) => status::run(session, &arguments).await,
+        Verb::Describe(arguments) => describe::run(session, &arguments).await,
+        Verb::Events(arguments) => events::run(session, &arguments).await,
+        Verb::Logs(arguments) => logs::run(session, &arguments).await,
+        Verb::Sync(arguments) => ask::sync(session, &arguments).await,
+        Verb::Restart(arguments) => ask::restart(session, &arguments).await,
+        Verb::Suspend(arguments) => ask::suspend(session, &arguments).await,
+        Verb::Resume(arguments) => ask::resume(session, &arguments).await,
+        Verb::Retry(arguments) => ask::retry(session, &arguments).await,
         Verb::Down(arguments) => down::run(session, arguments).await,
         Verb::Validate(arguments) => validate::run(session, &arguments),
         Verb::Schema(arguments) => Ok(schema::run(session, &arguments)),

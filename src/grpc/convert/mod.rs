@@ -10,7 +10,7 @@ mod status;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use detail::{description, event, key, log_line, waiting};
-pub use status::{convergence, header, report, resource, service};
+pub use status::{convergence, header, report, resource, service, service_report};
 
 use crate::clock::Timestamp;
 

@@ -165,7 +165,8 @@ pub fn report(convergence: v1::Convergence) -> StatusReport {
     }
 }
 
-fn service_report(service: v1::ServiceStatus) -> ServiceReport {
+/// One service of [`report`].
+pub fn service_report(service: v1::ServiceStatus) -> ServiceReport {
     let v1::ServiceStatus {
         name,
         required,
