@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 
-use super::{Archive, ContainerFilter, Engine, EngineEvent, EngineInfo, ExecResult, Inspected, ObjectFilter, Result};
+use super::{
+    Archive, ContainerFilter, Engine, EngineEvent, EngineInfo, ExecResult, Inspected, LogLine, LogOptions,
+    ObjectFilter, Result,
+};
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use crate::resource::image::{ImageInfo, ImageRef, PullProgress};
 use crate::resource::observed::{ContainerRow, Network, Volume};
@@ -159,6 +162,10 @@ impl<E: Engine> Engine for CrashPoints<E> {
 
     // ---- nothing changes by these --------------------------------------------------------------
 
+    fn known(&self) -> EngineInfo {
+        self.engine.known()
+    }
+
     fn info(&self) -> impl Future<Output = Result<EngineInfo>> + Send {
         self.engine.info()
     }
@@ -193,6 +200,10 @@ impl<E: Engine> Engine for CrashPoints<E> {
 
     fn log_tail(&self, id: &ContainerId, lines: u32) -> impl Future<Output = Result<Vec<String>>> + Send {
         self.engine.log_tail(id, lines)
+    }
+
+    fn logs(&self, id: &ContainerId, options: LogOptions) -> BoxStream<'static, Result<LogLine>> {
+        self.engine.logs(id, options)
     }
 
     fn exec(

@@ -9,14 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::{
     Archive, ContainerFilter, Engine, EngineError, EngineEvent, EngineInfo, ErrorKind, EventKind, ExecOutput,
-    ExecResult, Inspected, ObjectFilter, Result,
+    ExecResult, Inspected, LogLine, LogOptions, LogStream, ObjectFilter, Result,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
@@ -49,6 +49,7 @@ struct State {
     /// The next calls whose text begins so fail like this.
     failures: VecDeque<(String, EngineError)>,
     calls: Vec<String>,
+    logs: Vec<LogLine>,
     next_id: u64,
 }
 
@@ -66,13 +67,20 @@ pub struct FakeEngine {
     pub clock: FakeClock,
     state: Mutex<State>,
     events: broadcast::Sender<EngineEvent>,
+    /// `None`: the container's log has ended.
+    written: broadcast::Sender<(ContainerId, Option<LogLine>)>,
 }
 
 impl FakeEngine {
     /// With these images on it.
     pub fn new(images: &[&str]) -> Self {
         let state = State { images: images.iter().map(|i| (*i).to_owned()).collect(), ..State::default() };
-        Self { clock: FakeClock(Instant::now()), state: Mutex::new(state), events: broadcast::Sender::new(1024) }
+        Self {
+            clock: FakeClock(Instant::now()),
+            state: Mutex::new(state),
+            events: broadcast::Sender::new(1024),
+            written: broadcast::Sender::new(1024),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,6 +111,17 @@ impl FakeEngine {
 
     pub fn forget_calls(&self) {
         self.lock().calls.clear();
+    }
+
+    /// A container writes a line.
+    pub fn write(&self, name: &str, stream: LogStream, line: &str) {
+        let mut state = self.lock();
+        let container = state.containers.values().find(|c| c.name == name).map(|c| c.id.clone()).unwrap();
+        let time = self.clock.now();
+        let line = LogLine { container: container.clone(), stream, time, line: line.to_owned() };
+        state.logs.push(line.clone());
+        // Nobody listens: it is kept. Sent under the lock, so that a follower misses none.
+        let _ = self.written.send((container, Some(line)));
     }
 
     /// Names of containers with their states, sorted.
@@ -145,6 +164,9 @@ impl FakeEngine {
             (labels::STACK.to_owned(), container.owner.stack.clone()),
             (labels::SERVICE.to_owned(), container.owner.service.clone()),
         ]);
+        if matches!(action, "die" | "destroy") {
+            let _ = self.written.send((container.id.clone(), None));
+        }
         // Nobody listening is fine: an event is a hint.
         let _ = self.events.send(EngineEvent {
             kind: EventKind::Container,
@@ -200,8 +222,12 @@ impl State {
 }
 
 impl Engine for FakeEngine {
+    fn known(&self) -> EngineInfo {
+        EngineInfo { local: true, ..EngineInfo::default() }
+    }
+
     async fn info(&self) -> Result<EngineInfo> {
-        Ok(EngineInfo { local: true, ..EngineInfo::default() })
+        Ok(self.known())
     }
 
     async fn list_containers(&self, filter: &ContainerFilter) -> Result<Vec<ContainerRow>> {
@@ -266,8 +292,36 @@ impl Engine for FakeEngine {
         Box::pin(stream.filter_map(|event| async move { event.ok().map(Ok) }))
     }
 
-    async fn log_tail(&self, _: &ContainerId, _: u32) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    async fn log_tail(&self, id: &ContainerId, lines: u32) -> Result<Vec<String>> {
+        let state = self.lock();
+        let all: Vec<_> = state.logs.iter().filter(|l| l.container == *id).map(|l| l.line.clone()).collect();
+        Ok(all[all.len().saturating_sub(lines as usize)..].to_vec())
+    }
+
+    fn logs(&self, id: &ContainerId, options: LogOptions) -> BoxStream<'static, Result<LogLine>> {
+        let LogOptions { follow, tail, since } = options;
+        let state = self.lock();
+        let Some(container) = state.containers.get(id) else {
+            return Box::pin(stream::iter([Err(not_found(id))]));
+        };
+        let mine = state.logs.iter().filter(|l| l.container == *id && since.is_none_or(|at| l.time >= at));
+        let all: Vec<_> = mine.cloned().map(Ok).collect();
+        let skip = tail.map_or(0, |n| all.len().saturating_sub(n as usize));
+        let so_far = stream::iter(all.into_iter().skip(skip));
+        if !follow || !container.is_running() {
+            return Box::pin(so_far);
+        }
+        let wanted = id.clone();
+        let news = BroadcastStream::new(self.written.subscribe()).filter_map(move |item| {
+            let line = item.ok().filter(|(id, _)| *id == wanted).map(|(_, line)| line);
+            async move { line }
+        });
+        Box::pin(
+            so_far.chain(
+                news.take_while(|line| std::future::ready(line.is_some()))
+                    .filter_map(|line| std::future::ready(line.map(Ok))),
+            ),
+        )
     }
 
     async fn create_container(&self, create: &ContainerCreate) -> Result<ContainerId> {
@@ -409,9 +463,9 @@ impl Engine for FakeEngine {
             driver: "local".to_owned(),
             stack: labels.get(labels::STACK).cloned(),
             source: SourceId(labels.get(labels::SOURCE).cloned().unwrap_or_default()),
+            labels: labels.clone(),
         };
-        self.lock().volumes.insert(spec.name.clone(), volume.clone());
-        Ok(volume)
+        Ok(self.lock().volumes.entry(spec.name.clone()).or_insert(volume).clone())
     }
 
     async fn remove_volume(&self, name: &str) -> Result<()> {

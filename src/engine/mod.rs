@@ -146,6 +146,9 @@ pub struct Archive(pub Bytes);
 /// Written as `-> impl Future + Send` since an `async fn` in a trait cannot be spawned once generic;
 /// implementations may write `async fn`.
 pub trait Engine: Send + Sync + 'static {
+    /// What is known of it without a call: no versions.
+    fn known(&self) -> EngineInfo;
+
     /// Connects and negotiates the API version. Also what tells whether the engine answers.
     fn info(&self) -> impl Future<Output = Result<EngineInfo>> + Send;
 
@@ -175,10 +178,8 @@ pub trait Engine: Send + Sync + 'static {
     /// The last lines that a container wrote, both streams.
     fn log_tail(&self, id: &ContainerId, lines: u32) -> impl Future<Output = Result<Vec<String>>> + Send;
 
-    /// What a container wrote and writes. Ends when its log does.
-    fn logs(&self, _id: &ContainerId, _options: LogOptions) -> BoxStream<'static, Result<LogLine>> {
-        Box::pin(futures_util::stream::empty())
-    }
+    /// What a container wrote and writes. Ends when its log does, and with the first error.
+    fn logs(&self, id: &ContainerId, options: LogOptions) -> BoxStream<'static, Result<LogLine>>;
 
     // ---- changing ------------------------------------------------------------------------------
 

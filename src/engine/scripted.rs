@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use super::{
-    Archive, ContainerFilter, Engine, EngineError, EngineEvent, EngineInfo, ErrorKind, ExecResult, Inspected,
-    ObjectFilter, Result,
+    Archive, ContainerFilter, Engine, EngineError, EngineEvent, EngineInfo, ErrorKind, ExecResult, Inspected, LogLine,
+    LogOptions, ObjectFilter, Result,
 };
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use crate::resource::image::{ImageInfo, ImageRef, PullProgress};
@@ -78,8 +78,12 @@ macro_rules! scripted {
 }
 
 impl Engine for ScriptedEngine {
+    fn known(&self) -> EngineInfo {
+        EngineInfo { local: true, ..EngineInfo::default() }
+    }
+
     async fn info(&self) -> Result<EngineInfo> {
-        Ok(EngineInfo { local: true, ..EngineInfo::default() })
+        Ok(self.known())
     }
 
     async fn list_containers(&self, _: &ContainerFilter) -> Result<Vec<ContainerRow>> {
@@ -112,6 +116,10 @@ impl Engine for ScriptedEngine {
 
     async fn log_tail(&self, _: &ContainerId, _: u32) -> Result<Vec<String>> {
         Err(unscripted("read logs"))
+    }
+
+    fn logs(&self, _: &ContainerId, _: LogOptions) -> BoxStream<'static, Result<LogLine>> {
+        Box::pin(tokio_stream::once(Err(unscripted("follow logs"))))
     }
 
     async fn create_container(&self, _: &ContainerCreate) -> Result<ContainerId> {

@@ -209,6 +209,7 @@ pub struct Volume {
     pub driver: String,
     pub stack: Option<String>,
     pub source: SourceId,
+    pub labels: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! Engines that are not there, hang, or break off. The clock is paused: it runs on by itself whenever
 //! nothing else can happen, so that a deadline of minutes passes at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use env_manager::engine::docker::Docker;
 use env_manager::engine::docker::call::{Call, DEADLINES};
-use env_manager::engine::{ContainerFilter, Engine, EngineError, ErrorKind};
+use env_manager::engine::docker::connect::EngineAddress;
+use env_manager::engine::{ContainerFilter, Engine, EngineError, EngineInfo, ErrorKind, LogOptions};
 use env_manager::resource::container::ContainerId;
 use env_manager::resource::image::ImageRef;
 use futures_util::StreamExt;
@@ -52,6 +54,53 @@ async fn serve(mut client: UnixStream, answer: &str, hangs: bool) -> std::io::Re
         std::future::pending::<()>().await;
     }
     Ok(())
+}
+
+/// An engine of this version at a socket.
+fn engine_at(socket: &Path, api: &'static str, seen: &Arc<Mutex<Vec<String>>>) -> JoinSet<()> {
+    let listener = UnixListener::bind(socket).unwrap();
+    let seen = Arc::clone(seen);
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let n = client.read(&mut head).await.unwrap_or_default();
+            let line = String::from_utf8_lossy(&head[..n]).lines().next().unwrap_or_default().to_owned();
+            let body = if line.starts_with("GET /version ") {
+                format!(r#"{{"Version":"x","ApiVersion":"{api}","MinAPIVersion":"1.24"}}"#)
+            } else {
+                seen.lock().unwrap().push(line);
+                "[]".to_owned()
+            };
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+            let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+            let _ = client.write_all(answer.as_bytes()).await;
+        }
+    });
+    serving
+}
+
+#[tokio::test]
+async fn an_engine_that_comes_later_goes_away_and_is_exchanged_is_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("later.sock");
+    let url = format!("unix://{}", socket.display());
+    let docker = Docker::at(&EngineAddress::find(Some(&url), &|_| None).unwrap()).unwrap();
+    assert_eq!(docker.known(), EngineInfo { address: url, local: true, ..EngineInfo::default() });
+    let list = async || docker.list_containers(&ContainerFilter::default()).await;
+    assert_eq!(list().await.unwrap_err().kind, ErrorKind::Unreachable, "before it is there");
+
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let first = engine_at(&socket, "1.41", &seen);
+    list().await.unwrap();
+    drop(first);
+    std::fs::remove_file(&socket).unwrap();
+    assert_eq!(list().await.unwrap_err().kind, ErrorKind::Unreachable, "while it is away");
+
+    let _second = engine_at(&socket, "1.44", &seen);
+    list().await.unwrap();
+    let versions: Vec<_> = seen.lock().unwrap().iter().map(|l| l[..11].to_owned()).collect();
+    assert_eq!(versions, ["GET /v1.41/", "GET /v1.44/"]);
 }
 
 fn engine(stub: &Stub) -> Docker {
@@ -121,6 +170,11 @@ async fn a_hanging_engine_is_given_up_at_the_deadline_of_each_call() {
     let begun = tokio::time::Instant::now();
     let first = docker.events(None).next().await.unwrap().unwrap_err();
     assert_eq!((first.kind, begun.elapsed().as_secs()), (ErrorKind::Timeout, 10));
+    let begun = tokio::time::Instant::now();
+    let mut log = docker.logs(&id, LogOptions::default());
+    let first = log.next().await.unwrap().unwrap_err();
+    assert_eq!((first.kind, begun.elapsed().as_secs()), (ErrorKind::Timeout, 10));
+    assert!(log.next().await.is_none(), "nothing after the error");
 }
 
 #[tokio::test(start_paused = true)]

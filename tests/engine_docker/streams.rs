@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::common::{Scope, docker, eventually};
-use env_manager::engine::{Engine, EngineEvent, ErrorKind, EventKind, ExecResult};
+use env_manager::clock::Timestamp;
+use env_manager::engine::{Engine, EngineEvent, ErrorKind, EventKind, ExecResult, LogLine, LogOptions, LogStream};
 use env_manager::resource::container::ContainerId;
 use env_manager::resource::observed::RunState;
 use env_manager::resource::spec::ContainerSpec;
@@ -72,6 +73,62 @@ async fn the_last_lines_of_both_streams_are_read() {
         all.remove(err);
         assert_eq!(all, ["one", "two", "three", "four"], "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_log_is_read_line_by_line_with_stream_and_time() {
+    let scope = Scope::new("loglines");
+    for tty in [false, true] {
+        // The last line is longer than a piece, and has no end.
+        let long = "i=0; while [ $i -lt 200 ]; do printf %0100d $i; i=$((i+1)); done";
+        let script = format!("echo one; echo; echo err >&2; {long}");
+        let command = Some(["sh", "-c", &script].map(str::to_owned).into());
+        let name = if tty { "tty" } else { "plain" };
+        let id = scope.run(ContainerSpec { command, tty, ..scope.spec(name) }).await;
+        let ended = scope.wait(&id, "exited", |c| c.state == RunState::Exited).await;
+        let read = async |options: LogOptions| {
+            let all: Vec<_> = scope.engine.logs(&id, options).collect().await;
+            all.into_iter().map(Result::unwrap).collect::<Vec<LogLine>>()
+        };
+        let all = read(LogOptions::default()).await;
+        let (errs, outs): (Vec<_>, Vec<_>) = all.iter().partition(|l| l.line == "err");
+        let wanted = if tty { LogStream::Stdout } else { LogStream::Stderr };
+        assert!(errs.len() == 1 && errs[0].stream == wanted, "{name}: {errs:?}");
+        assert_eq!(outs[..2].iter().map(|l| l.line.as_str()).collect::<Vec<_>>(), ["one", ""], "{name}");
+        assert!(outs[2..].iter().all(|l| l.line.len() <= 16 << 10), "{name}");
+        let long: String = outs[2..].iter().map(|l| l.line.as_str()).collect();
+        let written: String = (0..200).map(|i| format!("{i:0100}")).collect::<Vec<_>>().concat();
+        assert_eq!((outs.len(), long == written), (4, true), "{name}: {} bytes in {} lines", long.len(), outs.len());
+        assert!(all.iter().all(|l| l.container == id && l.time >= ended.created_at), "{name}");
+        assert_eq!(read(LogOptions { tail: Some(1), ..LogOptions::default() }).await, all[all.len() - 1..], "{name}");
+        let later = all.iter().map(|l| Timestamp(l.time.0 + 1)).max();
+        assert_eq!(read(LogOptions { since: later, ..LogOptions::default() }).await, [], "{name}");
+        let since = Some(all[0].time);
+        assert_eq!(read(LogOptions { since, ..LogOptions::default() }).await, all, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_followed_log_goes_on_until_the_container_ends() {
+    let scope = Scope::new("logfollow");
+    let script = "echo one; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo two >&2";
+    let command = Some(["sh", "-c", script].map(str::to_owned).into());
+    let id = scope.run(ContainerSpec { command, ..scope.spec("a") }).await;
+    let mut log = scope.engine.logs(&id, LogOptions { follow: true, ..LogOptions::default() });
+    let reading = tokio::time::timeout(Duration::from_secs(20), async {
+        let one = log.next().await.unwrap().unwrap();
+        docker(&["exec", &id.0, "sh", "-c", ": > /tmp/go"]);
+        let two = log.next().await.unwrap().unwrap();
+        (one, two, log.next().await)
+    });
+    let (one, two, end) = reading.await.expect("both lines and the end");
+    assert_eq!((one.line.as_str(), one.stream), ("one", LogStream::Stdout));
+    assert_eq!((two.line.as_str(), two.stream), ("two", LogStream::Stderr));
+    assert!(end.is_none(), "{end:?}");
+
+    let missing = ContainerId::new("0".repeat(64));
+    let all: Vec<_> = scope.engine.logs(&missing, LogOptions::default()).collect().await;
+    assert!(matches!(&all[..], [Err(e)] if e.kind == ErrorKind::NotFound), "{all:?}");
 }
 
 #[tokio::test]

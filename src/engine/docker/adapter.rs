@@ -17,8 +17,8 @@ use super::objects::gone_is_fine;
 use super::version::prepare;
 use super::{Docker, create, endpoints, inspect};
 use crate::engine::{
-    Archive, ContainerFilter, Engine, EngineError, EngineEvent, EngineInfo, ErrorKind, ExecResult, Inspected,
-    MARKER_PATH, ObjectFilter, Result,
+    Archive, ContainerFilter, Engine, EngineError, EngineEvent, EngineInfo, ErrorKind, ExecResult, Inspected, LogLine,
+    LogOptions, MARKER_PATH, ObjectFilter, Result,
 };
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use crate::resource::image::{ImageInfo, ImageRef, PullProgress};
@@ -30,6 +30,10 @@ use crate::resource::spec::{NetworkSpec, RestartPolicy, VolumeSpec};
 const MOMENT: Duration = Duration::from_millis(20);
 
 impl Engine for Docker {
+    fn known(&self) -> EngineInfo {
+        EngineInfo { address: self.address.to_string(), local: self.local, ..EngineInfo::default() }
+    }
+
     async fn info(&self) -> Result<EngineInfo> {
         self.negotiate().await
     }
@@ -96,6 +100,10 @@ impl Engine for Docker {
 
     async fn log_tail(&self, id: &ContainerId, lines: u32) -> Result<Vec<String>> {
         self.last_lines(id, lines).await
+    }
+
+    fn logs(&self, id: &ContainerId, options: LogOptions) -> BoxStream<'static, Result<LogLine>> {
+        self.log_lines(id, options)
     }
 
     async fn create_container(&self, create: &ContainerCreate) -> Result<ContainerId> {

@@ -21,6 +21,7 @@ pub enum Call {
     InspectImage,
     Events,
     LogTail,
+    Logs,
     CreateContainer,
     Connect,
     Disconnect,
@@ -66,6 +67,7 @@ pub const DEADLINES: &[Deadline] = &[
     row(Call::InspectImage, "inspect image", 10, ""),
     row(Call::Events, "follow events of", 10, "until the stream is open; it then lasts"),
     row(Call::LogTail, "read logs of container", 10, ""),
+    row(Call::Logs, "follow the log of container", 10, "until the log is open; it then lasts"),
     row(Call::CreateContainer, "create container", 60, ""),
     row(Call::Connect, "connect container", 30, ""),
     row(Call::Disconnect, "disconnect container", 30, ""),
@@ -187,8 +189,8 @@ impl Docker {
 
     pub(super) fn translate(&self, call: Call, subject: &str, error: &bollard::errors::Error) -> EngineError {
         let error = error::translate(call, subject, &self.address, error);
-        if error::speaks_another_version(&error) {
-            // The engine was exchanged for another one: the next call negotiates anew.
+        if error.kind == ErrorKind::Unreachable || error::speaks_another_version(&error) {
+            // The engine was, or may have been, exchanged for another one: the next call negotiates anew.
             self.spoken.forget();
         }
         error

@@ -4,7 +4,7 @@
 //! account), `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context of the user's Docker
 //! configuration, the default socket, the socket of a rootless engine.
 //!
-//! [`EngineAddress::find`] is pure but for reading small files; [`EngineAddress::client`] connects
+//! [`EngineAddress::find`] is pure but for reading small files; [`super::Docker::at`] connects
 //! to nothing yet; [`EngineAddress::reach`] says in a sentence why nobody answers.
 //! `docs/docker-connection.md` says the same to users.
 
@@ -147,13 +147,23 @@ impl EngineAddress {
         }
     }
 
-    /// A client for it. Connects to nothing but, for a socket, looks whether it is there.
-    pub fn client(&self) -> Result<bollard::Docker, ConnectError> {
+    /// The path of a socket.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        match &self.endpoint {
+            Endpoint::Unix(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// A client for it; of a socket, one that [`super::version::prepare`] has to send there. Connects
+    /// to nothing.
+    ///
+    /// # Errors
+    /// Where certificates cannot be read.
+    pub(super) fn client(&self) -> Result<bollard::Docker, ConnectError> {
         let made = match &self.endpoint {
-            Endpoint::Unix(path) => {
-                let path = path.to_string_lossy();
-                bollard::Docker::connect_with_unix(&path, CLIENT_TIMEOUT_SECS, API_DEFAULT_VERSION)
-            }
+            // bollard wants something to be there already, and a socket may come later.
+            Endpoint::Unix(_) => bollard::Docker::connect_with_unix("/", CLIENT_TIMEOUT_SECS, API_DEFAULT_VERSION),
             Endpoint::Tcp(authority) => {
                 bollard::Docker::connect_with_http(authority, CLIENT_TIMEOUT_SECS, API_DEFAULT_VERSION)
             }
@@ -179,12 +189,7 @@ impl EngineAddress {
                 None,
             ),
         };
-        made.map_err(|e| match (&self.endpoint, e) {
-            (Endpoint::Unix(path), bollard::errors::Error::SocketNotFoundError(_)) => {
-                self.unreachable(&unix_advice(&io::Error::from(io::ErrorKind::NotFound), path))
-            }
-            (_, e) => self.unreachable(&e.to_string()),
-        })
+        made.map_err(|e| self.unreachable(&e.to_string()))
     }
 
     /// Whether anybody listens, and if not, why, and what to do. To be asked when a first call has

@@ -12,7 +12,7 @@
 //! | `mounts`, `ports`, `endpoints` | the parts of both, each way side by side |
 //! | `objects` | networks and volumes |
 //! | `images` | pulls, and what an image brings with it |
-//! | `events`, `output` | streams: what happens, what containers and execs write |
+//! | `events`, `output`, `logs` | streams: what happens, what containers and execs write |
 //! | `error` | the engine's answers → [`super::ErrorKind`] and one readable line |
 //! | `time` | RFC 3339 as the engine writes it |
 //!
@@ -28,6 +28,7 @@ mod error;
 mod events;
 mod images;
 mod inspect;
+mod logs;
 mod mounts;
 mod objects;
 mod output;
@@ -61,14 +62,21 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// The engine at an address. Connects to nothing yet, but a socket has to be there.
+    /// The engine at an address. Connects to nothing yet: it may come later, go away and come back.
+    ///
+    /// # Errors
+    /// Where certificates cannot be read.
     pub fn at(address: &EngineAddress) -> Result<Self, ConnectError> {
-        Ok(Self::new(address.client()?, address.to_string(), address.is_local()))
+        let spoken = Spoken::of_socket(address.socket());
+        Ok(Self::with(address.client()?, address.to_string(), address.is_local(), spoken))
     }
 
     /// Wraps a client. Connects to nothing yet: the first call negotiates the API version.
     pub fn new(client: bollard::Docker, address: impl Into<Arc<str>>, local: bool) -> Self {
-        let spoken = Spoken::default();
+        Self::with(client, address, local, Spoken::default())
+    }
+
+    fn with(client: bollard::Docker, address: impl Into<Arc<str>>, local: bool, spoken: Spoken) -> Self {
         let modifier = spoken.clone();
         let client = client
             // Ours are shorter, except that a stop may take as long as its grace.

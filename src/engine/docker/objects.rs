@@ -159,5 +159,6 @@ fn volume(answer: models::Volume) -> Volume {
         source: SourceId(answer.labels.get(labels::SOURCE).cloned().unwrap_or_default()),
         name: answer.name,
         driver: answer.driver,
+        labels: answer.labels.into_iter().collect(),
     }
 }

@@ -1,6 +1,7 @@
 //! Which API version is spoken, and how it gets into each request.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -36,41 +37,58 @@ impl fmt::Display for Api {
     }
 }
 
-/// The negotiated version, shared by all clones of a client; 0 until negotiated.
+/// What every request has to say: shared by all clones of a client.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spoken(Arc<AtomicU32>);
+pub(super) struct Spoken {
+    /// The negotiated version; 0 until negotiated.
+    api: Arc<AtomicU32>,
+    /// A socket as bollard writes it into a request, in hexadecimal digits.
+    host: Option<Arc<str>>,
+}
 
 impl Spoken {
+    pub fn of_socket(path: Option<&Path>) -> Self {
+        let digits = |path: &Path| {
+            path.as_os_str().as_encoded_bytes().iter().fold(String::new(), |mut digits, byte| {
+                let _ = write!(digits, "{byte:02x}");
+                digits
+            })
+        };
+        Self { api: Arc::default(), host: path.map(|p| Arc::from(digits(p))) }
+    }
+
     fn get(&self) -> Option<Api> {
-        Some(Api(self.0.load(Ordering::Relaxed))).filter(|api| api.0 > 0)
+        Some(Api(self.api.load(Ordering::Relaxed))).filter(|api| api.0 > 0)
     }
 
     fn set(&self, api: Api) {
-        self.0.store(api.0, Ordering::Relaxed);
+        self.api.store(api.0, Ordering::Relaxed);
     }
 
     pub fn forget(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.api.store(0, Ordering::Relaxed);
     }
 }
 
-/// Mends two things in each request that bollard 0.21 builds.
+/// Mends three things in each request that bollard 0.21 builds.
 ///
+/// It makes no client for a socket that is not there yet, so one for another place is sent to it.
 /// It joins the path so that the version is dropped, and the engine would then speak its newest,
 /// whatever was negotiated. And it writes registry credentials in base64's ordinary alphabet where
 /// the engine reads the one for URLs and takes what it cannot read for "anonymous".
 pub(super) fn prepare(spoken: &Spoken, mut request: BollardRequest) -> BollardRequest {
+    if let Some(host) = &spoken.host {
+        let rest = request.uri().path_and_query().map_or("/", |p| p.as_str());
+        if let Ok(uri) = format!("unix://{host}{rest}").parse() {
+            *request.uri_mut() = uri;
+        }
+    }
     let path = request.uri().path();
     let versioned = path.starts_with("/v1.");
     // The one call that has to work before a version is known.
     if let Some(api) = spoken.get().filter(|_| !versioned && path != "/version") {
-        let uri = request.uri();
-        let scheme = uri.scheme_str().unwrap_or("http");
-        let authority = uri.authority().map_or("", |a| a.as_str());
-        let rest = uri.path_and_query().map_or("/", |p| p.as_str());
-        if let Ok(uri) = format!("{scheme}://{authority}/v{api}{rest}").parse() {
-            *request.uri_mut() = uri;
-        }
+        let rest = request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
+        request = pointed_at(request, &format!("/v{api}{rest}"));
     }
     if let Some(auth) = request.headers_mut().get_mut("x-registry-auth") {
         let mended = auth.to_str().unwrap_or_default().replace('+', "-").replace('/', "_");
@@ -78,6 +96,17 @@ pub(super) fn prepare(spoken: &Spoken, mut request: BollardRequest) -> BollardRe
             *auth = value;
             auth.set_sensitive(true);
         }
+    }
+    request
+}
+
+/// The same request, for another path and query.
+pub(super) fn pointed_at(mut request: BollardRequest, path_and_query: &str) -> BollardRequest {
+    let uri = request.uri();
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let authority = uri.authority().map_or("", |a| a.as_str());
+    if let Ok(uri) = format!("{scheme}://{authority}{path_and_query}").parse() {
+        *request.uri_mut() = uri;
     }
     request
 }

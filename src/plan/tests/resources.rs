@@ -183,6 +183,7 @@ fn kafka_data() -> Volume {
         driver: "local".to_owned(),
         stack: Some("default".to_owned()),
         source: SourceId("host:/m".to_owned()),
+        labels: BTreeMap::new(),
     }
 }
 

@@ -192,7 +192,7 @@ async fn a_socket_that_does_not_answer_says_why() {
     let head = format!("cannot connect to Docker at unix://{}: no such file. Is it running?", missing.display());
     assert!(text.starts_with(&head), "{text}");
     let found = EngineAddress { endpoint: Endpoint::Unix(missing), origin: Origin::Default };
-    assert_eq!(found.client().unwrap_err().to_string(), text, "the client says the same");
+    found.client().expect("it may come later");
 
     let dead = w.home.path().join("dead.sock");
     drop(tokio::net::UnixListener::bind(&dead).unwrap());
