@@ -12,7 +12,7 @@
 //! |---|---|
 //! | words | [`resource`], [`backoff`], [`clock`] |
 //! | pure | [`plan`], [`report`]; [`store`], [`queue`], [`manifest`], [`config`] |
-//! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`], [`history`], [`metrics`] |
+//! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`], [`lease`], [`history`], [`metrics`] |
 //! | loop | [`controller`], [`daemon`] |
 //! | faces | [`cli`], [`grpc`]; [`proto`] is generated |
 
@@ -27,6 +27,7 @@ pub mod execute;
 pub mod grpc;
 pub mod history;
 pub mod images;
+pub mod lease;
 pub mod manifest;
 pub mod metrics;
 pub mod plan;

@@ -24,6 +24,10 @@ pub const SETS: &str = "dev.env-manager.sets";
 pub const PLATFORM: &str = "dev.env-manager.platform";
 /// and the MAC address asked for.
 pub const MAC_ADDRESS: &str = "dev.env-manager.mac-address";
+/// On the volume that says who owns a stack, which is no part of it: the stack,
+pub const LEASE: &str = "dev.env-manager.lease";
+/// and the owner (see `lease`).
+pub const LEASE_HOLDER: &str = "dev.env-manager.lease-holder";
 /// On images: the program that the image stands in for.
 pub const STAND_IN: &str = "dev.env-manager.stand-in";
 

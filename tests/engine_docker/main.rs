@@ -4,6 +4,7 @@
 mod common;
 
 mod data;
+mod lease;
 mod lifecycle;
 mod network;
 mod silence;
