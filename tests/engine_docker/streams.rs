@@ -7,7 +7,7 @@ use env_manager::clock::Timestamp;
 use env_manager::engine::{Engine, EngineEvent, ErrorKind, EventKind, ExecResult, LogLine, LogOptions, LogStream};
 use env_manager::resource::container::ContainerId;
 use env_manager::resource::observed::RunState;
-use env_manager::resource::spec::ContainerSpec;
+use env_manager::resource::spec::{ContainerSpec, NetworkMode};
 use futures_util::StreamExt;
 
 #[tokio::test]
@@ -84,7 +84,8 @@ async fn a_log_is_read_line_by_line_with_stream_and_time() {
         let script = format!("echo one; echo; echo err >&2; {long}");
         let command = Some(["sh", "-c", &script].map(str::to_owned).into());
         let name = if tty { "tty" } else { "plain" };
-        let id = scope.run(ContainerSpec { command, tty, ..scope.spec(name) }).await;
+        let network_mode = Some(NetworkMode::None);
+        let id = scope.run(ContainerSpec { command, tty, network_mode, ..scope.spec(name) }).await;
         let ended = scope.wait(&id, "exited", |c| c.state == RunState::Exited).await;
         let read = async |options: LogOptions| {
             let all: Vec<_> = scope.engine.logs(&id, options).collect().await;
@@ -113,7 +114,8 @@ async fn a_followed_log_goes_on_until_the_container_ends() {
     let scope = Scope::new("logfollow");
     let script = "echo one; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo two >&2";
     let command = Some(["sh", "-c", script].map(str::to_owned).into());
-    let id = scope.run(ContainerSpec { command, ..scope.spec("a") }).await;
+    let network_mode = Some(NetworkMode::None);
+    let id = scope.run(ContainerSpec { command, network_mode, ..scope.spec("a") }).await;
     let mut log = scope.engine.logs(&id, LogOptions { follow: true, ..LogOptions::default() });
     let reading = tokio::time::timeout(Duration::from_secs(20), async {
         let one = log.next().await.unwrap().unwrap();
