@@ -11,7 +11,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | words | [`resource`], [`backoff`], [`clock`] |
-//! | pure | [`plan`], [`report`]; [`store`], [`queue`], [`manifest`], [`config`] |
+//! | pure | [`plan`], [`report`], [`happenings`]; [`store`], [`queue`], [`manifest`], [`config`] |
 //! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`], [`lease`], [`history`], [`metrics`] |
 //! | loop | [`controller`], [`daemon`] |
 //! | faces | [`cli`], [`grpc`]; [`proto`] is generated |
@@ -25,6 +25,7 @@ pub mod daemon;
 pub mod engine;
 pub mod execute;
 pub mod grpc;
+pub mod happenings;
 pub mod history;
 pub mod images;
 pub mod lease;

@@ -32,6 +32,7 @@ const DAEMON: &[&str] = &[
     "clock",
     "plan",
     "report",
+    "happenings",
     "store",
     "queue",
     "manifest",
@@ -54,6 +55,7 @@ const UNITS: &[Unit] = &[
     // Pure, but for the waiting in `queue` and `store`.
     pure("plan", WORDS),
     pure("report", WORDS),
+    pure("happenings", &["resource", "backoff", "clock", "plan"]),
     shell("store", WORDS),
     shell("queue", WORDS),
     pure("manifest", WORDS),
@@ -79,6 +81,7 @@ const UNITS: &[Unit] = &[
             "backoff",
             "clock",
             "plan",
+            "happenings",
             "store",
             "queue",
             "manifest",

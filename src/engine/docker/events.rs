@@ -19,6 +19,8 @@ const TYPES: &[&str] = &["container", "network", "volume", "image"];
 const ACTIONS: &[&str] = &[
     "create",
     "start",
+    // Tells who stopped it from what ended by itself.
+    "kill",
     "die",
     "destroy",
     "rename",
