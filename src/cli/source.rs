@@ -9,7 +9,7 @@ use crate::config::keys::OVERRIDES;
 use crate::config::load::Environment;
 use crate::manifest::{Defaults, Finding, render};
 use crate::report::{SourceKind, SourceView};
-use crate::source::{LoadContext, Loaded, dir, host_name, short_revision};
+use crate::source::{LoadContext, Loaded, SourceRevision, dir, host_name};
 
 /// Reads the folder that the configuration names.
 pub fn read(configuration: &config::Loaded, env: &Environment) -> Loaded {
@@ -55,12 +55,12 @@ pub fn findings(loaded: &Loaded) -> String {
 }
 
 /// For the overall line and for JSON.
-pub fn view(configuration: &config::Loaded, loaded: &Loaded) -> SourceView {
+pub fn view(configuration: &config::Loaded, loaded: &Loaded, revision: &SourceRevision) -> SourceView {
     SourceView {
         kind: SourceKind::Dir,
         location: configuration.config.manifests.display().to_string(),
-        revision: loaded.set.revision.clone(),
-        short_revision: short_revision(&loaded.set.revision).to_owned(),
+        revision: revision.full.clone(),
+        short_revision: revision.short.clone(),
         error: loaded.errors().next().map(ToString::to_string),
     }
 }

@@ -137,11 +137,15 @@ impl Finding {
         self.severity == Severity::Error
     }
 
+    /// Which file it is about, as it is shown.
+    pub fn file(&self) -> Option<&Arc<str>> {
+        self.place.as_ref().map(|p| &p.file).or(self.path.as_ref())
+    }
+
     /// Files in order, then lines; errors of a folder first.
     pub(crate) fn sort_key(&self) -> (Option<Arc<str>>, usize, usize) {
         let place = self.place.as_ref();
-        let file = place.map(|p| p.file.clone()).or_else(|| self.path.clone());
-        (file, place.map_or(0, |p| p.line), place.map_or(0, |p| p.column))
+        (self.file().cloned(), place.map_or(0, |p| p.line), place.map_or(0, |p| p.column))
     }
 }
 

@@ -49,6 +49,17 @@ impl Document<'_> {
         self.metadata.name.as_ref().map_or_else(|| self.start_place(), |n| self.place(n.span))
     }
 
+    /// The resource that it is about, by the name that manifests use.
+    pub fn key(&self) -> Option<ResourceKey> {
+        let name = self.metadata.name.as_ref()?.text.as_str();
+        match self.body {
+            Body::Service(_) => Some(ResourceKey::service(name)),
+            Body::Network(_) => Some(ResourceKey::network(name)),
+            Body::Volume(_) => Some(ResourceKey::volume(name)),
+            Body::Stack(_) => None,
+        }
+    }
+
     /// The first line that says something.
     pub fn start_place(&self) -> Place {
         start_place(self.file, self.base)

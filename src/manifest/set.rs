@@ -24,6 +24,8 @@ pub struct Set {
     pub resources: BTreeMap<ResourceKey, DesiredSpec>,
     /// Keys that an error is about, with the first one's message: frozen (P5).
     pub invalid: BTreeMap<ResourceKey, String>,
+    /// The file that each resource stands in, also of invalid ones where it is known.
+    pub defined: BTreeMap<ResourceKey, Arc<str>>,
     /// In the order of files and lines.
     pub findings: Vec<Finding>,
     /// What was skipped, and why.
@@ -47,24 +49,35 @@ pub fn build(
     let mut set = Set::default();
     let mut documents = Vec::new();
     let mut broken = Vec::new();
+    let mut broken_keys = Vec::new();
+    // Why every service is frozen.
+    let mut stack_error = None;
     for file in files {
         let parsed = parse(file);
+        if let Some(at) = parsed.broken.iter().position(Broken::is_stack) {
+            let error = parsed.findings.get(at).or(parsed.findings.first());
+            stack_error = stack_error.or(error.map(ToString::to_string));
+        }
         set.findings.extend(parsed.findings);
         set.notes.extend(parsed.notes);
         documents.extend(parsed.documents);
+        broken_keys.extend(parsed.broken.iter().filter_map(Broken::key).map(|k| (k, Arc::clone(file.name()))));
         broken.extend(parsed.broken);
     }
 
     let mut shared = Shared::new(stack, defaults.clone(), outside);
-    shared.broken = broken.iter().filter_map(Broken::key).collect();
-    let mut stack_is_broken = broken.iter().any(Broken::is_stack);
+    shared.broken = broken_keys.iter().map(|(key, _)| key.clone()).collect();
+    let before = set.findings.len();
     if let Some(stack) = stack_defaults(&documents, &shared, &mut set.findings) {
-        match stack {
-            Ok(stack) => shared.apply(stack),
-            Err(()) => stack_is_broken = true,
+        if let Ok(stack) = stack {
+            shared.apply(stack);
+        } else {
+            let error = set.findings[before..].iter().find(|f| f.is_error());
+            stack_error = stack_error.or(error.map(ToString::to_string));
         }
     }
-    let documents = validate::names(&documents, &mut set.findings);
+    let all_documents = documents;
+    let documents = validate::names(&all_documents, &mut set.findings);
     let infra = infra(&documents, &shared, &mut set.findings);
     shared.networks = infra.network_names;
     shared.volumes = infra.volume_names;
@@ -77,16 +90,18 @@ pub fn build(
         let mut cx = convert(&shared, document, Some(key));
         services.insert(name.clone(), cx.service(name, &document.metadata, form, Span::default()));
         if let Some(other) = cx.frozen_by {
-            set.invalid.insert(ResourceKey::service(name.as_str()), format!("the manifest of {other} has an error"));
+            let error = set.findings.iter().find(|f| f.is_error() && f.keys.contains(&other));
+            let why = format!("the manifest of {other} has an error{}", after_colon(error));
+            set.invalid.insert(ResourceKey::service(name.as_str()), why);
         }
-        if stack_is_broken {
+        if let Some(error) = &stack_error {
             let why = "the `Stack` manifest has an error, and every service takes defaults from it";
-            set.invalid.insert(ResourceKey::service(name.as_str()), why.to_owned());
+            set.invalid.insert(ResourceKey::service(name.as_str()), format!("{why}: {error}"));
         }
         set.findings.extend(with_places(cx.findings, document));
     }
     let broken_services: Vec<String> =
-        broken.iter().filter_map(Broken::key).filter(|k| k.kind == Kind::Service).map(|k| k.name.to_string()).collect();
+        broken_keys.iter().map(|(k, _)| k).filter(|k| k.kind == Kind::Service).map(|k| k.name.to_string()).collect();
     let unknown_document = broken.iter().any(|b| b.name.is_none());
     let names: Vec<&str> = documents
         .iter()
@@ -98,8 +113,50 @@ pub fn build(
     set.findings.extend(overrides::apply(&mut services, &names, overrides, &shared));
     set.findings.extend(validate::services(&services, &names, unknown_document));
 
+    set.defined = defined(&all_documents, broken_keys, &services, &shared);
     assemble(&mut set, services, infra.networks, infra.volumes, stack);
     set
+}
+
+/// Where each resource stands. The first file wins, as it does where a name is defined twice.
+fn defined(
+    documents: &[Document<'_>],
+    broken: Vec<(ResourceKey, Arc<str>)>,
+    services: &BTreeMap<String, Converted>,
+    shared: &Shared<'_>,
+) -> BTreeMap<ResourceKey, Arc<str>> {
+    let mut defined = BTreeMap::new();
+    let named = documents.iter().filter_map(|d| Some((d.key()?, Arc::clone(d.file.name()))));
+    for (key, file) in named.chain(broken) {
+        let engine = match key.kind {
+            Kind::Service => None,
+            Kind::Network => shared.networks.get(&*key.name),
+            Kind::Volume => shared.volumes.get(&*key.name),
+        };
+        let key =
+            engine.map_or_else(|| on_engine(&key, shared.stack), |name| ResourceKey::new(key.kind, name.as_str()));
+        defined.entry(key).or_insert(file);
+    }
+    for (name, converted) in services {
+        let Some(file) = defined.get(&ResourceKey::service(name.as_str())).cloned() else { continue };
+        for key in converted.service.resources() {
+            defined.entry(key).or_insert_with(|| Arc::clone(&file));
+        }
+    }
+    defined
+}
+
+/// Networks and volumes are keyed by their names on the engine.
+fn on_engine(key: &ResourceKey, stack: &str) -> ResourceKey {
+    match key.kind {
+        Kind::Network if &*key.name == "default" => ResourceKey::network(super::convert::default_network(stack)),
+        _ => key.clone(),
+    }
+}
+
+/// `: a.yaml:3:1: …`
+fn after_colon(error: Option<&Finding>) -> String {
+    error.map(|e| format!(": {e}")).unwrap_or_default()
 }
 
 fn assemble(
@@ -113,14 +170,7 @@ fn assemble(
     let mut messages = BTreeMap::new();
     for finding in set.findings.iter().filter(|f| f.is_error()) {
         for key in &finding.keys {
-            // Networks and volumes are keyed by their names on the engine.
-            let key = match key.kind {
-                Kind::Network if &*key.name == "default" => {
-                    ResourceKey::network(super::convert::default_network(stack))
-                }
-                _ => key.clone(),
-            };
-            messages.entry(key).or_insert_with(|| finding.to_string());
+            messages.entry(on_engine(key, stack)).or_insert_with(|| finding.to_string());
         }
     }
     // A service's own error says more than that of what it uses.

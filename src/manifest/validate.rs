@@ -25,7 +25,7 @@ pub(super) fn names<'d, 'a>(
             }
             continue;
         };
-        let key = key(&document.body, &name.text);
+        let key = document.key();
         let report = |finding: Finding| finding.about(key.clone()).at(document.place(name.span));
         if let Err(why) = good_name(&document.body, &name.text) {
             findings.push(report(Finding::error(format!("`{}` is not a name of a {kind}: {why}", name.text))));
@@ -48,15 +48,6 @@ fn kind(body: &Body) -> &'static str {
         Body::Network(_) => "Network",
         Body::Volume(_) => "Volume",
         Body::Stack(_) => "Stack",
-    }
-}
-
-fn key(body: &Body, name: &str) -> Option<ResourceKey> {
-    match body {
-        Body::Service(_) => Some(ResourceKey::service(name)),
-        Body::Network(_) => Some(ResourceKey::network(name)),
-        Body::Volume(_) => Some(ResourceKey::volume(name)),
-        Body::Stack(_) => None,
     }
 }
 

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::outside::{Machine, read_regular};
+use super::watch::{self, WatchSet};
 use super::{Completeness, LoadContext, Loaded};
 use crate::manifest::{self, Finding, MAX_FILE_BYTES, ReadError, SourceFile};
+use crate::resource::ResourceKey;
 use crate::resource::desired::DesiredSet;
 use crate::resource::hash::sha256_hex;
 use crate::resource::labels::SourceId;
@@ -24,13 +27,16 @@ pub fn load(path: &Path, cx: &LoadContext<'_>) -> Loaded {
     let mut walk = Walk::default();
     let shown = path.strip_prefix("./").unwrap_or(path);
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let root = fs::canonicalize(&absolute).unwrap_or(absolute);
+    // Before anything is read: what is replaced meanwhile is noticed then.
+    walk.watched.way_to(&absolute);
+    let root = fs::canonicalize(&absolute).unwrap_or_else(|_| absolute.clone());
     let mut completeness = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
             walk.folder(path, shown, 0);
             Completeness::Whole
         }
         Ok(_) => {
+            walk.watched.file(&absolute);
             walk.found.insert(shown.to_owned(), path.to_owned());
             Completeness::Whole
         }
@@ -49,16 +55,20 @@ pub fn load(path: &Path, cx: &LoadContext<'_>) -> Loaded {
     }
 
     let machine = Machine::new(cx.variables);
-    let built = manifest::build(&files, cx.stack, &cx.defaults, cx.overrides, &machine);
+    let read = |files: &[SourceFile]| manifest::build(files, cx.stack, &cx.defaults, cx.overrides, &machine);
+    let mut built = read(&files);
     // What a manifest puts into a container is no manifest, and may be YAML of any shape, templates too.
-    let contents: Vec<String> =
-        files.iter().filter(|f| is_content(f, &machine)).map(|f| f.name().to_string()).collect();
-    let is_about =
-        |text: &str| contents.iter().any(|c| text.strip_prefix(c.as_str()).is_some_and(|r| r.starts_with(':')));
+    let (contents, manifests): (Vec<SourceFile>, Vec<SourceFile>) =
+        files.iter().cloned().partition(|f| is_content(f, &machine));
+    if !contents.is_empty() {
+        built = read(&manifests);
+    }
     let mut findings = walk.findings;
-    findings.extend(built.findings.into_iter().filter(|f| !f.place.as_ref().is_some_and(|p| is_about(&p.to_string()))));
+    findings.extend(built.findings);
     let mut notes = walk.notes;
-    notes.extend(built.notes.into_iter().filter(|n| !is_about(n)));
+    notes.extend(built.notes);
+    let mut watched = walk.watched;
+    machine.asked.borrow().iter().for_each(|path| watched.file(path));
     if completeness == Completeness::Whole
         && built.resources.is_empty()
         && built.invalid.is_empty()
@@ -76,7 +86,29 @@ pub fn load(path: &Path, cx: &LoadContext<'_>) -> Loaded {
         invalid: built.invalid,
         has_errors: completeness != Completeness::Whole || findings.iter().any(Finding::is_error),
     };
-    Loaded { set, findings, notes, completeness, files: files.len() - contents.len() }
+    let broken_files = broken_files(&findings, &set.invalid, &built.defined);
+    Loaded { set, findings, notes, completeness, files: manifests.len(), defined: built.defined, broken_files, watched }
+}
+
+/// Each file that may define more than could be read of it, with why.
+fn broken_files(
+    findings: &[Finding],
+    invalid: &BTreeMap<ResourceKey, String>,
+    defined: &BTreeMap<ResourceKey, Arc<str>>,
+) -> BTreeMap<Arc<str>, String> {
+    let mut broken = BTreeMap::new();
+    for finding in findings.iter().filter(|f| f.is_error()) {
+        if let Some(file) = finding.file() {
+            broken.entry(Arc::clone(file)).or_insert_with(|| finding.to_string());
+        }
+    }
+    // With a service, what only it asks for is missing too: its volumes and networks.
+    for (key, why) in invalid {
+        if let Some(file) = defined.get(key) {
+            broken.entry(Arc::clone(file)).or_insert_with(|| why.clone());
+        }
+    }
+    broken
 }
 
 /// A file that a manifest names in `files`, and that does not look like a manifest itself.
@@ -111,6 +143,7 @@ struct Walk {
     hashes: Vec<String>,
     findings: Vec<Finding>,
     notes: Vec<String>,
+    watched: WatchSet,
     entries: usize,
     /// A part could not be read.
     failed: bool,
@@ -141,9 +174,10 @@ impl Walk {
                 );
             }
         };
-        if !self.visited.insert(real) {
+        if !self.visited.insert(real.clone()) {
             return self.note(shown, "a link to a folder that is read already");
         }
+        self.watched.walked(&real);
         let entries = match fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
             Ok(entries) => entries,
             Err(e) => {
@@ -154,9 +188,10 @@ impl Walk {
                 );
             }
         };
-        let mut names: Vec<_> = entries.into_iter().map(|e| e.file_name()).collect();
-        names.sort();
-        for name in names {
+        let is_link = |e: &fs::DirEntry| e.file_type().is_ok_and(|t| t.is_symlink());
+        let mut entries: Vec<_> = entries.into_iter().map(|e| (e.file_name(), is_link(&e))).collect();
+        entries.sort();
+        for (name, is_link) in entries {
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
                 return self.error(
@@ -165,23 +200,31 @@ impl Walk {
                     "give the folder of the manifests alone",
                 );
             }
-            self.entry(&path.join(&name), &shown.join(&name), depth);
+            self.entry(&path.join(&name), &shown.join(&name), is_link.then_some(&real), depth);
         }
     }
 
-    fn entry(&mut self, path: &Path, shown: &Path, depth: usize) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
-        if name.starts_with('.') {
+    /// `link_in`: it is a link in this folder.
+    fn entry(&mut self, path: &Path, shown: &Path, link_in: Option<&PathBuf>, depth: usize) {
+        let name = path.file_name().unwrap_or_default();
+        let is_yaml = watch::is_yaml(path);
+        if watch::is_hidden(name) {
             if is_yaml {
                 self.note(shown, "a hidden file");
             }
             return;
         }
-        match fs::metadata(path) {
+        let metadata = fs::metadata(path);
+        if let Some(folder) = link_in
+            && (is_yaml || !metadata.as_ref().is_ok_and(fs::Metadata::is_file))
+        {
+            // Where it leads, or would lead.
+            self.watched.file(&folder.join(name));
+        }
+        match metadata {
             Ok(metadata) if metadata.is_dir() => self.folder(path, shown, depth + 1),
             Ok(_) if !is_yaml => {}
-            Ok(_) if is_stranger(&name) => self.note(shown, "it belongs to another tool"),
+            Ok(_) if is_stranger(&name.to_string_lossy()) => self.note(shown, "it belongs to another tool"),
             Ok(_) | Err(_) if is_yaml => {
                 self.found.insert(shown.to_owned(), path.to_owned());
             }

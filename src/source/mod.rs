@@ -5,14 +5,28 @@
 //! | this one | [`Loaded`]: what a source gave, and how much of it could be read |
 //! | [`dir`] | a folder of manifests |
 //! | [`outside`] | the variables and files that manifests refer to |
+//! | [`watch`] | tells when it has changed |
+//! | [`revision`] | which commit it is, where it is kept in git |
+//! | [`frozen`] | what an error keeps as it was |
 
 pub mod dir;
+mod frozen;
 mod outside;
+pub mod revision;
 #[cfg(test)]
 mod tests;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::manifest::{Defaults, Finding, Override};
+use crate::resource::ResourceKey;
 use crate::resource::desired::DesiredSet;
+
+pub use frozen::{frozen, remembered};
+pub use revision::{SourceRevision, short_revision};
+pub use watch::{WatchSet, Watcher};
 
 /// What a source is read with.
 #[derive(Clone)]
@@ -50,6 +64,14 @@ pub struct Loaded {
     pub completeness: Completeness,
     /// Manifest files that were read.
     pub files: usize,
+    /// The file that each resource stands in, as it is shown; also of invalid ones, where it is known. What no
+    /// manifest of its own describes stands where the first service that names it does.
+    pub defined: BTreeMap<ResourceKey, Arc<str>>,
+    /// Files with an error, that may define more than could be read of them; each with its first error,
+    /// in one line.
+    pub broken_files: BTreeMap<Arc<str>, String>,
+    /// What has to be watched to notice that it changes.
+    pub watched: WatchSet,
 }
 
 impl Loaded {
@@ -61,12 +83,6 @@ impl Loaded {
     pub fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|f| f.is_error())
     }
-}
-
-/// The seven digits of a revision that people are shown: `3f2a91c`.
-pub fn short_revision(revision: &str) -> &str {
-    let digits = revision.rsplit(':').next().unwrap_or(revision);
-    digits.get(..7).unwrap_or(digits)
 }
 
 /// The name of this machine, as the kernel has it.

@@ -1,7 +1,7 @@
 //! The variables and files that manifests refer to, and a record of what was read.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,11 +20,13 @@ pub(super) struct Machine<'a> {
     variables: &'a dyn Fn(&str) -> Option<String>,
     /// Hash of each public file that a manifest named, for the revision.
     pub seen: RefCell<BTreeMap<PathBuf, String>>,
+    /// Every file that a manifest named, secret or not, there or not.
+    pub asked: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl<'a> Machine<'a> {
     pub fn new(variables: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { variables, seen: RefCell::new(BTreeMap::new()) }
+        Self { variables, seen: RefCell::default(), asked: RefCell::default() }
     }
 }
 
@@ -34,6 +36,7 @@ impl Outside for Machine<'_> {
     }
 
     fn read(&self, path: &Path, limit: u64, content: Content) -> Result<Vec<u8>, ReadError> {
+        self.asked.borrow_mut().insert(path.to_owned());
         let result = read_regular(path, limit);
         if content == Content::Public {
             let hash = result.as_ref().map_or_else(ToString::to_string, |bytes| sha256_hex(bytes));

@@ -278,3 +278,123 @@ fn relative_paths_count_from_the_manifest() {
 fn this_machine_has_a_name() {
     assert!(!host_name().is_empty() && !host_name().contains(char::is_whitespace));
 }
+
+/// What one load after the other freezes: name and why, without the folder's own name.
+fn frozen_in_turn(dir: &Path, before: &Loaded, now: &Loaded) -> Vec<String> {
+    let remembered = remembered(&BTreeMap::new(), before);
+    let frozen = frozen(&remembered, now);
+    frozen.iter().map(|(k, why)| format!("{k}: {}", why.replace(&format!("{}/", dir.display()), ""))).collect()
+}
+
+#[test]
+fn p05_a_broken_file_freezes_every_key_that_it_defined_last() {
+    let two = format!("{}---\n{}", manifest("aa", "  volumes: ['data:/x']\n"), manifest("bb", ""));
+    let dir = folder(&[("two.yaml", &two), ("cc.yaml", &manifest("cc", "")), ("dd.yaml", &manifest("dd", ""))]);
+    let good = load(dir.path());
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let of = |key: &ResourceKey| good.defined[key].to_string();
+    assert_eq!(of(&ResourceKey::service("bb")), file("two.yaml"));
+    assert_eq!(of(&ResourceKey::volume("data")), file("two.yaml"), "what only a service names stands with it");
+    assert_eq!(of(&ResourceKey::network("env-manager")), file("two.yaml"));
+    assert!(good.broken_files.is_empty());
+
+    // Not a word of it can be read; another file loses its service on purpose.
+    write(dir.path(), "two.yaml", "kind: Service\nmetadata: [\n");
+    write(dir.path(), "cc.yaml", "# nothing any more\n");
+    let broken = load(dir.path());
+    assert!(broken.set.invalid.is_empty());
+    assert_eq!(broken.broken_files.keys().map(ToString::to_string).collect::<Vec<_>>(), [file("two.yaml")]);
+    let frozen = frozen_in_turn(dir.path(), &good, &broken);
+    assert_eq!(frozen.len(), 3, "{frozen:?}");
+    for (line, name) in frozen.iter().zip(["volume data", "aa", "bb"]) {
+        assert!(line.starts_with(&format!("{name}: two.yaml:")), "{line}");
+    }
+
+    // It says which service it is about: that one is invalid, the other is frozen.
+    write(dir.path(), "two.yaml", two.replacen("image", "imagge", 1).replace("name: bb", "nmae: bb"));
+    let half = load(dir.path());
+    assert_eq!(half.set.invalid.keys().map(ToString::to_string).collect::<Vec<_>>(), ["aa"]);
+    let frozen = frozen_in_turn(dir.path(), &good, &half);
+    assert_eq!(frozen.len(), 2, "{frozen:?}");
+    assert!(frozen[1].starts_with("bb: two.yaml:5:3: unknown field `imagge`"), "{frozen:?}");
+
+    // They moved to a good file.
+    write(dir.path(), "moved.yaml", &two);
+    write(dir.path(), "two.yaml", "kind: Service\nmetadata: [\n");
+    assert_eq!(frozen_in_turn(dir.path(), &good, &load(dir.path())), [""; 0]);
+}
+
+#[test]
+fn p05_what_is_frozen_stays_so_until_the_file_is_good_again() {
+    let dir = folder(&[("a.yaml", &manifest("aa", "")), ("b.yaml", &manifest("bb", ""))]);
+    let mut known = remembered(&BTreeMap::new(), &load(dir.path()));
+    write(dir.path(), "a.yaml", "kind: Service\nmetadata: [\n");
+    for _ in 0..3 {
+        let now = load(dir.path());
+        assert_eq!(frozen(&known, &now).into_keys().collect::<Vec<_>>(), [ResourceKey::service("aa")]);
+        known = remembered(&known, &now);
+    }
+    write(dir.path(), "a.yaml", manifest("new", ""));
+    let now = load(dir.path());
+    assert!(frozen(&known, &now).is_empty(), "it is no longer described, on purpose");
+    assert!(!remembered(&known, &now).contains_key(&ResourceKey::service("aa")));
+}
+
+#[test]
+fn p06_a_source_that_is_gone_freezes_everything() {
+    let dir = folder(&[("m/a.yaml", &manifest("aa", "")), ("m/b.yaml", &manifest("bb", ""))]);
+    let source = dir.path().join("m");
+    let good = load(&source);
+    fs::remove_file(source.join("a.yaml")).unwrap();
+    symlink("nowhere", source.join("c.yaml")).unwrap();
+    let unreadable = frozen_in_turn(&source, &good, &load(&source));
+    assert_eq!(unreadable, ["aa: c.yaml: cannot read the manifest: no such file"], "it may be what `a.yaml` was");
+    for name in ["b.yaml", "c.yaml"] {
+        fs::remove_file(source.join(name)).unwrap();
+    }
+    let empty = load(&source);
+    fs::remove_dir(&source).unwrap();
+    let missing = load(&source);
+    for now in [empty, missing] {
+        let frozen = frozen(&good.defined, &now);
+        assert_eq!(frozen.keys().map(ToString::to_string).collect::<Vec<_>>(), ["network env-manager", "aa", "bb"]);
+        assert!(frozen.values().all(|why| why.contains("no manifest in the folder") || why.contains("no such folder")));
+    }
+}
+
+#[test]
+fn p05_who_is_frozen_for_another_manifest_is_told_where_its_error_is() {
+    let network =
+        "apiVersion: env-manager.dev/v1\nkind: Network\nmetadata: { name: back }\nspec: { drivver: bridge }\n";
+    let dir =
+        folder(&[("a.yaml", &manifest("aa", "  networks: [back]\n  volumes: ['data:/x']\n")), ("net.yaml", network)]);
+    let text = |why: &str| why.replace(&format!("{}/", dir.path().display()), "");
+    let loaded = load(dir.path());
+    let why = text(&loaded.set.invalid[&ResourceKey::service("aa")]);
+    assert!(
+        why.starts_with("the manifest of network back has an error: net.yaml:4:9: unknown field `drivver`"),
+        "{why}"
+    );
+    assert!(loaded.broken_files.keys().any(|f| f.ends_with("/a.yaml")), "its volume is missing with it");
+
+    for spec in ["spec: { defualts: {} }", "spec: { envFile: [nowhere.env] }"] {
+        write(dir.path(), "net.yaml", format!("apiVersion: env-manager.dev/v1\nkind: Stack\n{spec}\n"));
+        let loaded = load(dir.path());
+        let why = text(&loaded.set.invalid[&ResourceKey::service("aa")]);
+        assert!(why.starts_with("the `Stack` manifest has an error") && why.contains(": net.yaml:3:"), "{why}");
+    }
+}
+
+#[test]
+fn a_template_that_looks_like_a_broken_manifest_hides_no_error_and_is_none() {
+    let spec = "  dependsOn: [nobody]\n  files: [{ target: /t.yaml, source: template.yaml }]\n";
+    let dir = folder(&[
+        ("a.yaml", &manifest("aa", spec)),
+        ("template.yaml", "kind: Service\nmetadata:\n  name: ghost\nspec: [\n---\n{{ range }}: [\n"),
+    ]);
+    let loaded = load(dir.path());
+    assert_eq!(loaded.set.invalid.keys().map(ToString::to_string).collect::<Vec<_>>(), ["aa"]);
+    assert_eq!(loaded.errors().count(), 1, "{}", text(&loaded, dir.path()));
+    assert!(text(&loaded, dir.path()).contains("nobody"));
+    assert_eq!(loaded.files, 1);
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::Instant;
 
-use super::stack::{CliEngine, Manifests, Removing, Stack, state_dir};
+use super::stack::{CliEngine, Manifests, Removing, state_dir};
 use super::{Session, plan};
 use crate::cli::args::{OutputArg, duration};
 use crate::cli::exit::{Exit, Failure};
@@ -60,10 +60,10 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
         return beside(session, arguments, &configuration, remote, began).await;
     }
     logging::announce(config, false);
-    let manifests = Manifests::read(session, &configuration);
+    let mut manifests = Manifests::read(session, &configuration);
     manifests.require(config)?;
     logging::connecting(config);
-    let stack = Stack::connect(session, config).await?;
+    let stack = manifests.connect(session, config).await?;
     logging::connected(&stack.info);
     let mut state = state_dir(config)?;
     let _lock = match state.lock("env-manager apply") {
@@ -104,7 +104,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     state.set_passed_gates(controller.passed_gates());
     state.save().map_err(|e| Failure::from_error(Exit::Error, &e))?;
 
-    let source = source::view(&configuration, &manifests.loaded);
+    let source = source::view(&configuration, &manifests.loaded, &manifests.revision);
     let mut view = stack.view(config, &controller, source, manifests.invalid());
     view.notes = notes;
     let exit = match ending {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Session;
-use super::stack::{Manifests, Removing, Stack, state_dir};
+use super::stack::{Manifests, Removing, state_dir};
 use crate::cli::args::OutputArg;
 use crate::cli::changes::PlanReport;
 use crate::cli::exit::{Exit, Failure};
@@ -45,9 +45,9 @@ impl From<DiffArguments> for Arguments {
 pub async fn run(session: &Session, output: OutputArg, detailed: bool, allow_prune: bool) -> Result<Exit, Failure> {
     let configuration = session.load(false)?;
     let config = &configuration.config;
-    let manifests = Manifests::read(session, &configuration);
+    let mut manifests = Manifests::read(session, &configuration);
     manifests.require(config)?;
-    let stack = Stack::connect(session, config).await?;
+    let stack = manifests.connect(session, config).await?;
     let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
     let mut state = state_dir(config)?;
     let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
@@ -56,7 +56,7 @@ pub async fn run(session: &Session, output: OutputArg, detailed: bool, allow_pru
     let orphans = prune.remove.clone();
     controller.remove(prune.remove);
     let plans = controller.survey(orphans, false).await.map_err(engine_failed)?;
-    let source = SourceReport::new(&source::view(&configuration, &manifests.loaded));
+    let source = SourceReport::new(&source::view(&configuration, &manifests.loaded, &manifests.revision));
     let mut report = PlanReport::new(&config.stack, source, plans.values());
     report.invalid_manifests = manifests.invalid();
     report.notes = notes;

@@ -21,13 +21,16 @@ use crate::metrics::Metrics;
 use crate::plan::prune::PruneGuards;
 use crate::report::{EngineView, SourceView, View};
 use crate::resource::Kind;
-use crate::source::{Completeness, Loaded, short_revision};
+use crate::source::revision::checkout;
+use crate::source::{Completeness, Loaded, SourceRevision};
 use crate::state::StateDir;
 
 /// The manifests of a stack, read.
 #[derive(Debug)]
 pub struct Manifests {
     pub loaded: Loaded,
+    /// For people; that of the contents until [`Self::connect`] has asked git.
+    pub revision: SourceRevision,
     read_at: Instant,
 }
 
@@ -45,7 +48,21 @@ impl Manifests {
         for note in &loaded.notes {
             tracing::debug!("{note}");
         }
-        Self { loaded, read_at: Instant::now() }
+        let revision = SourceRevision::named(&loaded.set.revision);
+        Self { loaded, revision, read_at: Instant::now() }
+    }
+
+    /// Asks git which commit they are, while the engine is connected to.
+    ///
+    /// # Errors
+    /// As [`Stack::connect`].
+    pub async fn connect(&mut self, session: &Session, config: &Config) -> Result<Stack, Failure> {
+        let (stack, checkout) = tokio::join!(Stack::connect(session, config), checkout(&config.manifests));
+        self.revision = SourceRevision::new(checkout, &self.loaded.set.revision);
+        if let Some(note) = &self.revision.note {
+            tracing::debug!("{}: {note}", config.manifests.display());
+        }
+        stack
     }
 
     /// Refuses to go on with nothing.
@@ -165,7 +182,7 @@ impl Stack {
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let controller = Controller::new(Arc::clone(&self.engine), self.info.clone(), settings, clock);
-        let revision = Arc::from(short_revision(&set.revision));
+        let revision = Arc::from(manifests.revision.short.as_str());
         controller.set_desired(&Intent { suspended: state.suspended(), ..Intent::of(set, revision) }, state);
         controller
     }

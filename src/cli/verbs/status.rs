@@ -5,7 +5,7 @@ mod watch;
 use clap::Args;
 
 use super::Session;
-use super::stack::{Manifests, Removing, Stack, state_dir};
+use super::stack::{Manifests, Removing, state_dir};
 use crate::cli::args::OutputArg;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::remote::Remote;
@@ -60,14 +60,15 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
 /// There is no daemon to ask.
 async fn survey(session: &Session, configuration: &Loaded) -> Result<StatusReport, Failure> {
     let config = &configuration.config;
-    let manifests = Manifests::read_silently(session, configuration);
-    let stack = Stack::connect(session, config).await?;
+    let mut manifests = Manifests::read_silently(session, configuration);
+    let stack = manifests.connect(session, config).await?;
     let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
     let mut state = state_dir(config)?;
     let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
     let prune = controller.judge_orphans(&manifests.loaded.set, false).await.map_err(engine_failed)?;
     controller.survey(manifests.loaded.set.invalid.keys().cloned(), true).await.map_err(engine_failed)?;
-    let source = SourceView { kind: SourceKind::Engine, ..source::view(configuration, &manifests.loaded) };
+    let source = source::view(configuration, &manifests.loaded, &manifests.revision);
+    let source = SourceView { kind: SourceKind::Engine, ..source };
     let mut view = stack.view(config, &controller, source, manifests.invalid());
     view.findings = source::findings(&manifests.loaded);
     view.notes = prune.refusals();
