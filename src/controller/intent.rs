@@ -130,8 +130,11 @@ impl<E: Engine> Shared<E> {
             if by_manifest || by_call.is_some() {
                 modes.insert(key.clone(), Mode::Suspended);
             }
-            if let Some(who) = by_call {
-                whys.insert(key.clone(), who.as_str().into());
+            match by_call {
+                Some(who) => drop(whys.insert(key.clone(), who.as_str().into())),
+                // Its manifest says so, which is no reason of its own.
+                None if by_manifest => drop(whys.remove(key)),
+                None => {}
             }
         }
         if self.settings.remove_all {

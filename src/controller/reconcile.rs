@@ -12,7 +12,7 @@ use super::wakes::Trigger;
 use super::{Shared, lock};
 use crate::engine::{Engine, EngineError};
 use crate::execute::{End, execute, failure};
-use crate::plan::{Dep, DepFacts, Gate, Mode, Plan, PlanContext, Policy, Retry, plan};
+use crate::plan::{Dep, DepFacts, Gate, Mode, Plan, PlanContext, Policy, Restarts, Retry, plan};
 use crate::probe::Target;
 use crate::queue::{Lease, Outcome};
 use crate::resource::ResourceKey;
@@ -152,6 +152,8 @@ impl<E: Engine> Shared<E> {
         let dependents = if mode == Mode::Removing { self.dependents(key) } else { Vec::new() };
         let image = self.images.state(key);
         let retry = lock(&self.retries).get(key).cloned().unwrap_or_default();
+        let restarts = Restarts::default();
+        let why = self.why(key);
         let policy = Policy {
             stack: self.settings.stack.clone(),
             source: self.settings.source.clone(),
@@ -170,7 +172,10 @@ impl<E: Engine> Shared<E> {
             image: &image,
             probes,
             retry: &retry,
+            restarts: &restarts,
+            restart_asked: self.restart_asked(key, observed),
             mode,
+            why: why.as_deref(),
             policy: &policy,
         };
         plan(key, desired, observed, &cx)

@@ -12,6 +12,7 @@
 //! | [`drift`] | field by field: what a spec asks for against what a container is |
 //! | [`service`] | services: create, start, replace, stop, remove |
 //! | [`readiness`] | what a service's container, probes and dependencies say about it |
+//! | [`restarts`] | crash loops: how long to wait before the next start |
 //! | [`network`], [`volume`] | the resources that services stand on |
 //! | [`prune`] | what may be removed because nothing asks for it any more |
 
@@ -20,6 +21,7 @@ pub mod drift;
 pub mod network;
 pub mod prune;
 pub mod readiness;
+pub mod restarts;
 pub mod service;
 pub mod text;
 pub mod types;
@@ -28,6 +30,7 @@ pub mod volume;
 #[cfg(test)]
 mod tests;
 
+pub use restarts::Restarts;
 pub use types::{
     Action, Cause, Dep, DepFacts, FieldChange, Gate, ImageWant, Mode, Op, Plan, PlanContext, Policy, Retry, Stage,
     Step, Target, Wants,

@@ -128,7 +128,7 @@ pub fn exit_text(container: &Container) -> String {
         None => "exited".to_owned(),
     };
     if container.oom_killed {
-        text.push_str(", killed for want of memory");
+        text.push_str(", killed by the kernel: out of memory");
     }
     if let Some(error) = container.error.as_deref().filter(|e| !e.is_empty()) {
         text.push_str(": ");

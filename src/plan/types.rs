@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::restarts::Restarts;
 use crate::clock::Timestamp;
 use crate::resource::ResourceKey;
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
@@ -29,7 +30,13 @@ pub struct PlanContext<'a> {
     /// Of the container that serves.
     pub probes: &'a ProbeState,
     pub retry: &'a Retry,
+    pub restarts: &'a Restarts,
+    /// A person asked to restart exactly this run of the container that serves.
+    pub restart_asked: bool,
     pub mode: Mode,
+    /// Who suspended it by call and since when (`uid 0 since …`), or what is wrong with its manifest, in
+    /// a line with its place. For the words alone.
+    pub why: Option<&'a str>,
     pub policy: &'a Policy,
 }
 
@@ -290,9 +297,15 @@ pub enum Cause {
     ImageMoved,
     /// A replace or a creation that was begun is carried on.
     Resumed,
+    /// Somebody stopped it, or the engine did.
     NotRunning,
+    /// It ended by itself, and Docker does not start it again. Counts in [`Restarts`].
+    Exited,
+    /// A person asked for a restart.
+    Requested,
     /// `state: Stopped`.
     StateStopped,
+    /// Counts in [`Restarts`].
     LivenessFailed,
     /// The replacement is Ready.
     Superseded,
@@ -310,6 +323,13 @@ pub enum Cause {
     SecondCopy,
 }
 
+impl Cause {
+    /// A start for this cause counts in [`Restarts`].
+    pub fn is_crash(self) -> bool {
+        matches!(self, Self::Exited | Self::LivenessFailed)
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -319,6 +339,8 @@ impl fmt::Display for Cause {
             Self::ImageMoved => "the tag points at another image",
             Self::Resumed => "begun earlier",
             Self::NotRunning => "not running",
+            Self::Exited => "ended by itself",
+            Self::Requested => "restart asked for",
             Self::StateStopped => "state is Stopped",
             Self::LivenessFailed => "liveness probe failed",
             Self::Superseded => "the replacement is ready",

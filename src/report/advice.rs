@@ -50,8 +50,8 @@ pub fn advice(reason: Reason) -> Advice {
             wait("its manifest says `state: Stopped`", "nothing; set `state: Running` to have it started")
         }
         Reason::Suspended => wait(
-            "its manifest says `suspend: true`: it is left as it is",
-            "nothing; remove `suspend` to have it kept again",
+            "it is suspended, by its manifest or by call: it is left as it is",
+            "nothing; the message says how to have it kept again (remove `suspend: true`, or `env-manager resume NAME`)",
         ),
         Reason::ProbeFailed => act(
             "its container runs, and its probe fails",

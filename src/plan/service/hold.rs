@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cast::{Cast, sorted};
-use super::steps::{discard, hush, own_policy, rename, start, take_up};
+use super::steps::{discard, hush, own_policy, rename, start, stop_and_start, take_up};
 use super::{REMOVAL_POLL, say_container};
 use crate::plan::draft::{Draft, said};
 use crate::plan::readiness::{Verdict, summary};
@@ -28,7 +28,11 @@ pub(super) fn suspended<'a>(
         Some(current) => say_container(&mut draft, service, current, observed, cx),
         None => draft.say(false, Reason::Suspended, "nothing runs"),
     }
-    let message = format!("suspended; left as it is ({})", draft.verdict.message);
+    let how = &draft.verdict.message;
+    let message = match cx.why {
+        Some(who) => format!("suspended by {who}; left as it is until `env-manager resume {}` ({how})", service.name),
+        None => format!("suspended by its manifest (`suspend: true`); left as it is ({how})"),
+    };
     draft.verdict = Verdict::new(draft.verdict.ready, Reason::Suspended, message);
     draft
 }
@@ -80,17 +84,28 @@ pub(super) fn remove<'a>(
 }
 
 /// Says of a plan for the last good spec that its manifest is broken.
-pub(super) fn broken(mut draft: Draft<'_>) -> Draft<'_> {
+pub(super) fn broken<'a>(mut draft: Draft<'a>, generation: u64, cx: &PlanContext<'_>) -> Draft<'a> {
     draft.unsettle();
-    let (_, how) = draft.stalled.take().unwrap_or((draft.verdict.reason, draft.verdict.message.clone()));
-    draft.stalled = Some((Reason::ManifestInvalid, format!("manifest not applied; the last good one goes on: {how}")));
+    let how = match draft.stalled.take() {
+        Some((_, how)) => format!("generation {generation}: {how}"),
+        None if draft.verdict.ready && draft.verdict.reason != Reason::Completed => {
+            format!("running generation {generation}")
+        }
+        None => format!("generation {generation}: {}", draft.verdict.message),
+    };
+    draft.stalled = Some((Reason::ManifestInvalid, not_applied(&how, cx)));
     draft.verdict.reason = Reason::ManifestInvalid;
     draft
 }
 
+fn not_applied(how: &str, cx: &PlanContext<'_>) -> String {
+    let why = cx.why.map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{how}; manifest not applied{why}")
+}
+
 /// Its manifest is broken and the last good spec is not known, as after a restart of the daemon:
 /// what runs goes on running, and is started again where it ended (rules 2). Nothing is created.
-pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved) -> Draft<'a> {
+pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved, cx: &PlanContext<'_>) -> Draft<'a> {
     let (name, cast) = Cast::unnamed(&observed.owned);
     draft.unsettle();
     let cause = Cause::NotRunning;
@@ -101,7 +116,12 @@ pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved) ->
         draft.container = Some(summary(current, observed));
         running = current.state == RunState::Running;
         let one_shot = own_policy(current).is_one_shot();
+        let asked = cx.restart_asked && cast.old.is_none() && cast.next.is_none();
         match current.state {
+            RunState::Running | RunState::Paused | RunState::Restarting if asked => {
+                steps = stop_and_start(current, ORPHAN_GRACE, Cause::Requested);
+            }
+            RunState::Exited if asked && !something_runs => steps = take_up(current, Cause::Requested),
             RunState::Exited if !one_shot && !something_runs => steps = take_up(current, cause),
             // The old one was stopped for it, so it was complete.
             RunState::Created if cast.old.is_some() && !something_runs => steps.push(start(current, cause)),
@@ -123,6 +143,6 @@ pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved) ->
         draft.act(Action::Start, steps, said(Reason::Starting, "starting what ran before its manifest broke"));
     }
     let (_, how) = draft.stalled.take().unwrap_or((Reason::ManifestInvalid, how.to_owned()));
-    draft.stalled = Some((Reason::ManifestInvalid, format!("manifest not applied; {how}")));
+    draft.stalled = Some((Reason::ManifestInvalid, not_applied(&how, cx)));
     draft
 }

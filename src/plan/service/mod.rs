@@ -16,6 +16,7 @@
 //! | [`cast`] | which container plays which part |
 //! | [`run`] | what should run: one decision per state |
 //! | [`replace`] | from one container to the next |
+//! | [`crash`] | what ended by itself, and how long it is held back |
 //! | [`hold`] | what should not run, or be left as it is |
 //! | [`gates`] | what must hold before something is created or started |
 //! | [`create`] | everything that a container is created with |
@@ -24,6 +25,7 @@
 
 mod attach;
 mod cast;
+mod crash;
 mod create;
 mod gates;
 mod hold;
@@ -64,7 +66,7 @@ pub fn plan(
     let draft = match (cx.mode, service) {
         (Mode::Removing, service) => hold::remove(draft, service, observed, cx),
         (Mode::Suspended, Some(service)) => hold::suspended(draft, service, observed, cx),
-        (Mode::Frozen, None) => hold::frozen(draft, observed),
+        (Mode::Frozen, None) => hold::frozen(draft, observed, cx),
         // Not asked for and not to be removed: nothing is known of it, so nothing is done.
         (Mode::Normal | Mode::Suspended, None) => draft,
         (Mode::Normal, Some(service)) => match service.spec.state {
@@ -72,10 +74,13 @@ pub fn plan(
             DesiredState::Stopped => hold::stop(draft, service, observed),
         },
         // P5: the last good spec goes on, but nothing that exists is compared with it.
-        (Mode::Frozen, Some(service)) => hold::broken(match service.spec.state {
-            DesiredState::Running => run(service, false).decide(draft),
-            DesiredState::Stopped => hold::stop(draft, service, observed),
-        }),
+        (Mode::Frozen, Some(service)) => {
+            let draft = match service.spec.state {
+                DesiredState::Running => run(service, false).decide(draft),
+                DesiredState::Stopped => hold::stop(draft, service, observed),
+            };
+            hold::broken(draft, generation, cx)
+        }
     };
     draft.finish()
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cast::Cast;
+use super::crash::{start_failed, was_stopped};
 use super::replace::keep_serving;
-use super::steps::{discard, existing, hush, own_policy, rename_from_any_state, set_policy, start, step};
+use super::steps::{discard, existing, hush, rename_from_any_state, set_policy, start, step, stop_and_start};
 use super::{CONFLICT_POLL, REMOVAL_POLL, say_container};
 use crate::plan::draft::{Draft, said};
 use crate::plan::drift::drift;
@@ -13,7 +14,6 @@ use crate::plan::readiness::{exit_text, summary};
 use crate::plan::types::{Action, Cause, ClosedBy, FieldChange, Gate, Op, PlanContext, Step};
 use crate::resource::desired::Service;
 use crate::resource::observed::{Container, Foreign, RunState, ServiceObserved};
-use crate::resource::spec::RestartPolicy;
 use crate::resource::status::Reason;
 
 /// Everything that decisions are made from.
@@ -209,8 +209,12 @@ impl<'a> Run<'a> {
         }
         if !steps.is_empty() {
             d.mend(steps);
+        } else if self.cx.restart_asked && self.cast.old.is_none() {
+            self.restart(d, current, Cause::Requested, "restarting, as was asked for".to_owned());
         } else if d.verdict.dead {
-            self.restart(d, current);
+            let what = d.verdict.message.clone();
+            self.restart(d, current, Cause::LivenessFailed, format!("restarting: {what}"));
+            self.hold_back(d, &format!("the liveness probe failed: {what}"), None);
         } else if let Some(network) = self.network_that_is_gone() {
             self.await_network(d, network);
         } else if d.verdict.ready {
@@ -240,28 +244,40 @@ impl<'a> Run<'a> {
         if self.has_completed(current) {
             return self.ended(d, current);
         }
-        let mut steps = self.complete_steps(current);
-        // The start first: until then the missing policy tells that it did not end by itself.
-        steps.push(start(current, Cause::NotRunning));
-        steps.extend(self.policy_step(d, current));
-        d.say(false, Reason::Starting, exit_text(current));
-        d.act(Action::Start, steps, said(Reason::Starting, format!("starting again: {}", exit_text(current))));
+        let cause = self.cause_of_start(current);
+        self.start_ended(d, current, cause);
+        if cause.is_crash() && self.hold_back(d, &exit_text(current), current.finished_at) {
+            d.say(false, Reason::CrashLoop, exit_text(current));
+        }
         self.gate_start(d);
         self.then_remove(d, self.cast.old);
     }
 
-    /// A one-shot that ran to its end, one way or the other. Where a start failed, `State.Error` is set
-    /// and the code says nothing; one that was stopped for a replacement which then was not made did
-    /// not end by itself.
+    fn start_ended(&self, d: &mut Draft<'_>, current: &Container, cause: Cause) {
+        let mut steps = self.complete_steps(current);
+        // The start first: until then the missing policy tells that it did not end by itself.
+        steps.push(start(current, cause));
+        steps.extend(self.policy_step(d, current));
+        d.say(false, Reason::Starting, exit_text(current));
+        let what = match cause {
+            Cause::Requested => "starting again, as was asked for".to_owned(),
+            _ => format!("starting again: {}", exit_text(current)),
+        };
+        d.act(Action::Start, steps, said(Reason::Starting, what));
+    }
+
+    /// A one-shot that ran to its end, one way or the other. One that was stopped, by hand or for a
+    /// replacement which then was not made, did not end by itself.
     fn has_completed(&self, current: &Container) -> bool {
-        let start_failed = current.error.as_deref().is_some_and(|e| !e.is_empty());
-        let stopped_by_us = current.exit_code != Some(0)
-            && (self.cast.next.is_some()
-                || (current.config.restart == RestartPolicy::No && own_policy(current) != RestartPolicy::No));
-        self.service.spec.container.restart.is_one_shot() && !start_failed && !stopped_by_us
+        let stopped = current.exit_code != Some(0) && (self.cast.next.is_some() || was_stopped(current));
+        self.service.spec.container.restart.is_one_shot() && !start_failed(current) && !stopped
     }
 
     fn ended(&self, d: &mut Draft<'_>, current: &Container) {
+        if self.cx.restart_asked && self.cast.old.is_none() && self.cast.next.is_none() {
+            self.start_ended(d, current, Cause::Requested);
+            return self.gate_start(d);
+        }
         let done = current.exit_code == Some(0);
         if done {
             d.say(true, Reason::Completed, "completed with exit code 0");
@@ -287,10 +303,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn restart(&self, d: &mut Draft<'_>, current: &Container) {
-        let stop = Op::Stop { target: existing(current), grace: self.grace() };
-        let steps = vec![step(stop, Cause::LivenessFailed), start(current, Cause::LivenessFailed)];
-        let what = format!("restarting: {}", d.verdict.message);
+    fn restart(&self, d: &mut Draft<'_>, current: &Container, cause: Cause, what: String) {
+        let steps = stop_and_start(current, self.grace(), cause);
         d.act(Action::Restart, steps, said(Reason::Restarting, what));
     }
 

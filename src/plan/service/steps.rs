@@ -57,6 +57,12 @@ pub(super) fn rename_from_any_state(container: &Container, to: &str, grace: Dura
     steps
 }
 
+/// The same container once more.
+pub(super) fn stop_and_start(container: &Container, grace: Duration, cause: Cause) -> Vec<Step> {
+    let stop = Op::Stop { target: existing(container), grace };
+    vec![step(stop, cause), start(container, cause)]
+}
+
 /// Lets it serve again as it did before it was stopped on purpose.
 pub(super) fn take_up(container: &Container, cause: Cause) -> Vec<Step> {
     [start(container, cause)].into_iter().chain(set_policy(container, own_policy(container), cause)).collect()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::engine::{created, marker};
 use crate::clock::Timestamp;
+use crate::plan::restarts::Restarts;
 use crate::plan::types::{Dep, DepFacts, Failure, Mode, Op, Plan, PlanContext, Policy, Retry};
 use crate::resource::ResourceKey;
 use crate::resource::container::{ContainerId, NetworkId};
@@ -39,7 +40,10 @@ pub struct Case {
     pub image: ImageState,
     pub probes: ProbeState,
     pub retry: Retry,
+    pub restarts: Restarts,
+    pub restart_asked: bool,
     pub mode: Mode,
+    pub why: Option<String>,
     pub policy: Policy,
     pub now: Timestamp,
 }
@@ -135,7 +139,10 @@ pub fn kafka() -> Case {
             unreachable: false,
         },
         retry: Retry::default(),
+        restarts: Restarts::default(),
+        restart_asked: false,
         mode: Mode::Normal,
+        why: None,
         policy: policy(),
         now: NOW,
     }
@@ -155,7 +162,10 @@ impl Case {
             image: &self.image,
             probes: &self.probes,
             retry: &self.retry,
+            restarts: &self.restarts,
+            restart_asked: self.restart_asked,
             mode: self.mode,
+            why: self.why.as_deref(),
             policy: &self.policy,
         };
         crate::plan::service::plan(&ResourceKey::service("kafka"), 7, service.as_ref(), &self.observed, &cx)
@@ -284,6 +294,25 @@ impl Case {
 
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// Started again by us so often, the last time so long ago.
+    pub fn restarted(mut self, times: u64, ago: Duration) -> Self {
+        let last = Timestamp(self.now.0 - u64::try_from(ago.as_millis()).unwrap());
+        for n in (0..times).rev() {
+            self.restarts.started(Timestamp(last.0 - n * 20_000));
+        }
+        self
+    }
+
+    pub fn restart_asked(mut self) -> Self {
+        self.restart_asked = true;
+        self
+    }
+
+    pub fn because(mut self, why: &str) -> Self {
+        self.why = Some(why.to_owned());
         self
     }
 

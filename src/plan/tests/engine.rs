@@ -164,7 +164,10 @@ impl Engine {
         let Target::Existing { id, .. } = target else { return };
         let serving =
             self.observed.owned.iter().find(|c| c.id == *id && c.name == name && c.state == RunState::Running);
-        let meant = matches!(cause, Cause::LivenessFailed | Cause::StateStopped | Cause::Down | Cause::Orphaned);
+        let meant = matches!(
+            cause,
+            Cause::LivenessFailed | Cause::Requested | Cause::StateStopped | Cause::Down | Cause::Orphaned
+        );
         let there = |c: &Container| c.name.strip_suffix(".next") == Some(name);
         assert!(
             serving.is_none() || meant || self.observed.owned.iter().any(there),

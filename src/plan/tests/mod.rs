@@ -6,13 +6,14 @@
 //! | [`case`] | a situation in a few words |
 //! | [`engine`] | what Docker does to containers, as far as plans depend on it |
 //! | [`convergence`] | planning and carrying out until nothing is left to be done |
-//! | [`services`], [`changes`], [`resources`] | situations |
+//! | [`services`], [`changes`], [`crashes`], [`resources`] | situations |
 //! | [`promises`] | P3, P4, P5, P7, P8, P9, P11 |
 //! | [`drift`] | every field of a spec |
 
 mod case;
 mod changes;
 mod convergence;
+mod crashes;
 mod drift;
 mod engine;
 mod promises;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::case::{NOW, describe, network, policy, shows};
 use crate::plan::prune::{OwnedResource, PruneGuards, prune};
+use crate::plan::restarts::Restarts;
 use crate::plan::types::{Mode, Op, Plan, PlanContext, Policy, Retry};
 use crate::resource::ResourceKey;
 use crate::resource::container::{ContainerId, NetworkId};
@@ -39,6 +40,9 @@ impl Case {
             image: &ImageState::Unknown,
             probes: &ProbeState::default(),
             retry: &Retry::default(),
+            restarts: &Restarts::default(),
+            restart_asked: false,
+            why: None,
             mode: self.mode,
             policy: &self.policy,
         };
