@@ -14,9 +14,9 @@ pub struct SourceView {
     pub kind: SourceKind,
     /// As the user wrote it: `./manifests`.
     pub location: String,
-    /// Whole: `sha256:…`.
+    /// Whole: a commit (`+edits` where something was changed since), or `sha256:…` of the contents.
     pub revision: String,
-    /// For people: `3f2a91c`.
+    /// For people: `3f2a91c`, `3f2a91c+edits`.
     pub short_revision: String,
     /// Why it could not be read, or only in part.
     pub error: Option<String>,

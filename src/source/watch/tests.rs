@@ -310,6 +310,7 @@ async fn what_changes_between_the_load_and_the_watch_is_noticed() {
     scene.changed().await;
     let loaded = load(&scene.source);
     write(&scene.path("manifests/my.env"), "A=1\n");
+    assert!(!scene.has_heard());
     scene.watcher.watch(&loaded.watched);
     let has_it = |loaded: &Loaded| {
         loaded.set.resources.values().any(|r| r.as_service().is_some_and(|s| !s.spec.container.env.is_empty()))
@@ -334,6 +335,14 @@ async fn a_folder_that_vanishes_and_returns_is_noticed_each_time() {
         write(&scene.path("deep/er/manifests/a.yaml"), &manifest(name, ""));
         scene.until_services(&[name]).await;
     }
+    // What is watched meanwhile may vanish, too.
+    fs::remove_dir_all(&scene.source).unwrap();
+    scene.until(|loaded| loaded.completeness == crate::source::Completeness::Missing).await;
+    fs::remove_dir_all(scene.path("deep")).unwrap();
+    assert!(scene.has_heard());
+    scene.settle().await;
+    write(&scene.path("deep/er/manifests/a.yaml"), &manifest("ac", ""));
+    scene.until_services(&["ac"]).await;
     // Faster than anybody can look: the same path is another folder.
     fs::remove_dir_all(&scene.source).unwrap();
     write(&scene.path("deep/er/manifests/a.yaml"), &manifest("ad", ""));
