@@ -14,7 +14,7 @@
 //! | pure | [`plan`], [`report`], [`happenings`]; [`store`], [`queue`], [`manifest`], [`config`] |
 //! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`], [`lease`], [`history`], [`metrics`] |
 //! | loop | [`controller`], [`daemon`] |
-//! | faces | [`cli`], [`grpc`]; [`proto`] is generated |
+//! | faces | [`cli`], [`grpc`], [`http`]; [`proto`] is generated |
 
 pub mod backoff;
 pub mod cli;
@@ -27,6 +27,7 @@ pub mod execute;
 pub mod grpc;
 pub mod happenings;
 pub mod history;
+pub mod http;
 pub mod images;
 pub mod lease;
 pub mod manifest;

@@ -108,6 +108,7 @@ const UNITS: &[Unit] = &[
             "history", "metrics", "daemon",
         ],
     ),
+    shell("http", &["resource", "report", "queue", "metrics", "daemon"]),
     shell(
         "cli",
         &[
@@ -131,6 +132,7 @@ const UNITS: &[Unit] = &[
             "metrics",
             "daemon",
             "grpc",
+            "http",
         ],
     ),
 ];
