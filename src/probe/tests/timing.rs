@@ -146,14 +146,20 @@ async fn the_meter_is_told_of_every_try_that_counts() {
     w.pass(ms(1_000)).await;
     w.script.say("ready", Answer::Code(1, "no"));
     w.pass(ms(5_000)).await;
-    // The next one, due at 10.7 s, belongs to a container that is gone when it ends.
+    // The next ones end when they are not asked for any more: the probe is another, the container gone.
     w.script.say("ready", Answer::Takes(ms(700)));
     w.pass(ms(5_000)).await;
+    w.prober.want(&key(), &target("a"), &readiness(exec("other")));
+    w.pass(ms(1_000)).await;
+    assert_eq!(w.script.times("ready"), [0, 5700, 10_700]);
+    w.script.say("other", Answer::Takes(ms(700)));
+    w.pass(ms(4_900)).await;
+    let other = w.script.times("other").len();
     w.prober.forget(&key());
     w.pass(ms(5_000)).await;
-    assert_eq!(w.script.times("ready"), [0, 5700, 10_700]);
+    assert_eq!((other, w.script.times("other").len()), (2, 2));
     let role = ProbeRole::Readiness;
-    assert_eq!(*w.metered.lock().unwrap(), [(key(), role, true, 700), (key(), role, false, 0)]);
+    assert_eq!(*w.metered.lock().unwrap(), [(key(), role, true, 700), (key(), role, false, 0), (key(), role, true, 0)]);
 }
 
 #[tokio::test(start_paused = true)]
