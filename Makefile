@@ -62,7 +62,7 @@ lint: ## format, clippy, shellcheck
 	@$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --all-features -- -D warnings
 	if command -v shellcheck >/dev/null; then
-		shellcheck -x .ci/run deploy/docker-engine deploy/images deploy/lib.sh deploy/test-tools \
+		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/test-tools \
 			deploy/local-images/build deploy/local-images/*/rootfs deploy/local-images/*/*-run deploy/local-images/redis/redis-server
 	fi
 

@@ -67,11 +67,11 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
             // Cancel-safe: what has not been taken stays in the stream.
             next = lines.next() => next,
         };
-        let Some(Line { stderr, time, line }) = next.transpose()? else { return Ok(Exit::Done) };
+        let Some(Line { stderr, time, text }) = next.transpose()? else { return Ok(Exit::Done) };
         let time = time.filter(|_| arguments.timestamps).map(|t| format!("{t} ")).unwrap_or_default();
         // As the container wrote it, colours and all where they are wanted.
         let look = if stderr { &session.terminal.err } else { &session.terminal.out };
-        look.print(&format!("{time}{line}\n"));
+        look.print(&format!("{time}{text}\n"));
     }
 }
 
@@ -83,7 +83,7 @@ fn before(now: Timestamp, ago: Duration) -> Timestamp {
 struct Line {
     stderr: bool,
     time: Option<Timestamp>,
-    line: String,
+    text: String,
 }
 
 type Lines = BoxStream<'static, Result<Line, Failure>>;
@@ -101,7 +101,7 @@ async fn of_daemon(remote: Remote, arguments: &Arguments, since: Option<Timestam
         .map(move |line| {
             let v1::ReadLogsResponse { container_id: _, stream, time, line } =
                 line.map_err(|status| remote.failure(&status))?;
-            Ok(Line { stderr: stream == "stderr", time: time.as_ref().and_then(timestamp), line })
+            Ok(Line { stderr: stream == "stderr", time: time.as_ref().and_then(timestamp), text: line })
         })
         .boxed())
 }
@@ -127,7 +127,7 @@ async fn of_engine(
     Ok(lines
         .map(move |line| {
             let LogLine { container: _, stream, time, line } = line.map_err(engine_failed)?;
-            Ok(Line { stderr: stream == LogStream::Stderr, time: Some(time), line })
+            Ok(Line { stderr: stream == LogStream::Stderr, time: Some(time), text: line })
         })
         .boxed())
 }
