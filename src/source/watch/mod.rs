@@ -14,6 +14,8 @@ mod burst;
 mod set;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
