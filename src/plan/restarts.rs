@@ -126,7 +126,7 @@ mod tests {
         restarts.started(at(0));
         assert_eq!(restarts.ready_for(Duration::from_secs(599)), Some(Duration::from_secs(1)));
         assert_eq!(restarts.count(), 1);
-        assert_eq!(restarts.ready_for(Duration::from_secs(600)), None);
+        assert_eq!(restarts.ready_for(Duration::from_mins(10)), None);
         assert_eq!(restarts, Restarts::default());
     }
 
