@@ -84,6 +84,22 @@ async fn of_many_who_take_at_once_exactly_one_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_one_takes_over_another_keeps_its_hands_off() {
+    let engine = FakeEngine::new(&[]);
+    let (first, second) = (holder("first"), holder("second"));
+    take(&engine, STACK, &gone(), false).await.unwrap();
+    mark(&engine, STACK, &takeover_name(STACK), &first).await.unwrap();
+    for take_over in [false, true] {
+        let refused = take(&engine, STACK, &second, take_over).await.unwrap_err();
+        assert!(refused.to_string().contains("`docker volume rm env-manager-lease-shop.takeover`"), "{refused}");
+        assert_eq!(look(&engine, STACK).await.unwrap(), Some(gone()));
+    }
+    // Whoever began goes on, as after an engine that did not answer in the middle of it.
+    assert_eq!(take(&engine, STACK, &first, false).await.unwrap(), Taken { from: Some(gone()) });
+    assert_eq!(engine.volumes(), ["env-manager-lease-shop"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_volume_of_somebody_else_is_neither_taken_nor_removed() {
     let engine = FakeEngine::new(&[]);
     let spec = VolumeSpec {

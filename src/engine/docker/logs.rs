@@ -268,7 +268,8 @@ mod tests {
     #[tokio::test]
     async fn an_error_ends_the_stream_after_what_came_before_it() {
         let error = EngineError::new("follow the log of container", "c", ErrorKind::Unreachable, "gone");
-        let parts = [Ok(Bytes::from(frame(1, &format!("{AT} one\n")))), Err(error), Ok(Bytes::from("never"))];
+        let parts =
+            [Ok(Bytes::from(frame(1, &format!("{AT} one\n")))), Err(error), Ok(Bytes::from(frame(1, "never\n")))];
         let all: Vec<_> = lines(stream::iter(parts).boxed(), ContainerId::new("c")).collect().await;
         assert!(matches!(&all[..], [Ok(line), Err(_)] if line.line == "one"), "{all:?}");
     }
