@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use super::exit;
 use super::terminal::When;
 use super::verbs::{
-    apply, ask, completions, config, describe, down, events, graph, logs, plan, schema, status, validate, version,
+    apply, ask, completions, config, describe, down, events, graph, logs, plan, run, schema, status, validate, version,
 };
 use crate::config::{Key, Layer};
 use crate::grpc::client::Address;
@@ -73,6 +73,7 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    Run(run::Arguments),
     Apply(apply::Arguments),
     Plan(plan::Arguments),
     Diff(plan::DiffArguments),

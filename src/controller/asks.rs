@@ -77,6 +77,11 @@ impl Seen {
         lock(&self.restarts).remove(key);
     }
 
+    /// What differed at the last look.
+    pub(super) fn changes(&self, key: &ResourceKey) -> Vec<FieldChange> {
+        lock(&self.looks).get(key).map(|look| look.changes.clone()).unwrap_or_default()
+    }
+
     fn of(&self, key: &ResourceKey) -> Option<Look> {
         lock(&self.looks).get(key).cloned()
     }
@@ -114,7 +119,7 @@ impl<E: Engine> Controller<E> {
     }
 
     /// The engine answered somebody.
-    pub fn is_there(&self, info: EngineInfo) {
+    pub fn is_there(&self, info: &EngineInfo) {
         let _ = self.shared.weather.answers(info, self.shared.clock.now());
     }
 
@@ -122,8 +127,8 @@ impl<E: Engine> Controller<E> {
     pub fn statuses(&self) -> BTreeMap<ResourceKey, Arc<Status>> {
         let mut statuses = self.shared.status.snapshot();
         for key in self.known().into_iter().chain(self.removing()) {
-            if !statuses.contains_key(&key) {
-                let desired = self.shared.desired.get(&key);
+            statuses.entry(key).or_insert_with_key(|key| {
+                let desired = self.shared.desired.get(key);
                 let draft = StatusDraft {
                     ready: false,
                     reason: Reason::Pending,
@@ -134,9 +139,8 @@ impl<E: Engine> Controller<E> {
                     settled: false,
                     container: None,
                 };
-                let status = self.shared.status_of(desired.as_deref(), draft, None);
-                statuses.insert(key, Arc::new(status));
-            }
+                Arc::new(self.shared.status_of(desired.as_deref(), draft, None))
+            });
         }
         statuses
     }
@@ -218,6 +222,7 @@ impl<E: Engine> Controller<E> {
         let shared = &self.shared;
         for key in keys {
             lock(&shared.retries).remove(&key);
+            lock(&shared.restarts).remove(&key);
             shared.queue.forget(&key);
             shared.images.retry(&key);
             shared.look_again(key, Trigger::Asked);

@@ -1,11 +1,14 @@
 //! What Docker says has changed. Every event is a hint: the job that it wakes reads what is true.
 
+use std::collections::VecDeque;
+use std::future::pending;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::telling::Listening;
 use super::wakes::Trigger;
 use super::weather::is_absence;
 use super::{Controller, Shared};
@@ -22,28 +25,64 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// without anybody having been told. Events are rare in a stack at rest.
 const SILENCE: Duration = Duration::from_mins(5);
 
+/// What the engine keeps for replaying.
+const REPLAYED: usize = 256;
+
+/// What has been heard already: a stream that is opened again repeats some of it.
+#[derive(Debug, Default)]
+struct Past {
+    newest: Option<String>,
+    opened_at: Option<String>,
+    heard: VecDeque<(String, String, String)>,
+}
+
+impl Past {
+    /// Events do not come strictly in the order of their times, so an old time alone means nothing.
+    fn is_new(&mut self, event: &EngineEvent) -> bool {
+        let it = (event.cursor.clone(), event.id.clone(), event.action.clone());
+        let may_be_old = self.opened_at.as_deref().is_some_and(|at| event.cursor.as_str() <= at);
+        if may_be_old && self.heard.contains(&it) {
+            return false;
+        }
+        if self.newest.as_deref().is_none_or(|newest| newest < event.cursor.as_str()) {
+            self.newest = Some(event.cursor.clone());
+        }
+        self.heard.push_back(it);
+        if self.heard.len() > REPLAYED {
+            self.heard.pop_front();
+        }
+        true
+    }
+}
+
 impl<E: Engine> Controller<E> {
     /// Reads the event stream for ever, from `cursor` on (`sec.nnnnnnnnn` on the engine's clock).
-    pub(super) async fn pump(&self, mut cursor: Option<String>) {
+    pub(super) async fn pump(&self, cursor: Option<String>) {
         let shared = &self.shared;
+        let mut past = Past { newest: cursor, ..Past::default() };
+        let mut listening = Listening::new(&shared.settings.stack);
         loop {
-            let mut events = shared.engine.events(cursor.as_deref());
+            past.opened_at = past.newest.clone();
+            let mut events = shared.engine.events(past.newest.as_deref());
             let broken = loop {
+                let death = listening.deaths.due();
                 tokio::select! {
                     // Events first: the stream may end with one that matters. Cancel-safe: what is not
                     // returned stays in the stream.
                     biased;
                     event = events.next() => match event {
                         Some(Ok(event)) => {
-                            // `since` is inclusive.
-                            if cursor.as_deref().is_none_or(|seen| seen < event.cursor.as_str()) {
+                            if past.is_new(&event) {
+                                shared.tell_event(&event, &mut listening);
                                 shared.take_in(&event);
-                                cursor = Some(event.cursor);
                             }
                         }
                         Some(Err(error)) => break Some(error),
                         None => break None,
                     },
+                    () = async { match death { Some(at) => sleep_until(at).await, None => pending().await } } => {
+                        shared.tell_deaths(&mut listening);
+                    }
                     // A call was not answered, and the stream says nothing: it may hang (P12).
                     () = shared.weather.doubted() => if let Err(error) = shared.engine.info().await {
                         break Some(error);
@@ -71,7 +110,7 @@ impl<E: Engine> Controller<E> {
         loop {
             match shared.engine.info().await {
                 Ok(info) => {
-                    if let Some(outage) = shared.weather.answers(info, shared.clock.now()) {
+                    if let Some(outage) = shared.weather.answers(&info, shared.clock.now()) {
                         let outage = humantime::format_duration(Duration::from_secs(outage.as_secs()));
                         info!("🐳 Docker answers again, after {outage}");
                         let message = format!("the engine answers again, after {outage}");
@@ -103,7 +142,6 @@ impl<E: Engine> Controller<E> {
 impl<E: Engine> Shared<E> {
     fn take_in(&self, event: &EngineEvent) {
         let attribute = |name: &str| event.attributes.get(name).map(String::as_str);
-        self.tell_event(event);
         match event.kind {
             EventKind::Container if attribute(labels::STACK) == Some(&self.settings.stack) => {
                 if let Some(service) = attribute(labels::SERVICE) {
@@ -169,5 +207,37 @@ impl<E: Engine> Shared<E> {
                 self.look_again(key, Trigger::EngineEvent);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn event(cursor: &str, action: &str) -> EngineEvent {
+        EngineEvent {
+            kind: EventKind::Container,
+            action: action.to_owned(),
+            id: "c1".to_owned(),
+            attributes: BTreeMap::new(),
+            time: Timestamp(0),
+            cursor: cursor.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_a_reopened_stream_repeats_is_heard_once_and_what_comes_late_is_heard() {
+        let mut past = Past::default();
+        assert!(past.is_new(&event("5.2", "die")));
+        assert!(past.is_new(&event("5.1", "kill")), "late, and new");
+        past.opened_at.clone_from(&past.newest);
+        assert_eq!(past.newest.as_deref(), Some("5.2"));
+        assert!(!past.is_new(&event("5.2", "die")));
+        assert!(!past.is_new(&event("5.1", "kill")));
+        assert!(past.is_new(&event("5.2", "destroy")), "of the same moment, and never heard");
+        assert!(past.is_new(&event("5.3", "create")));
     }
 }

@@ -138,7 +138,9 @@ impl<E: Engine> Shared<E> {
             }
         }
         if self.settings.remove_all {
-            modes.values_mut().for_each(|mode| *mode = Mode::Removing);
+            for mode in modes.values_mut() {
+                *mode = Mode::Removing;
+            }
             modes.extend(desired.keys().map(|key| (key.clone(), Mode::Removing)));
         }
         let mut current = lock(&self.modes);

@@ -54,7 +54,7 @@ use crate::engine::{ContainerFilter, Engine, EngineError, EngineInfo, ObjectFilt
 use crate::execute::Limits;
 use crate::images::Images;
 use crate::plan::prune::{OwnedResource, Prune, prune};
-use crate::plan::{Mode, Retry};
+use crate::plan::{Mode, Restarts, Retry};
 use crate::probe::Prober;
 use crate::queue::Queue;
 use crate::resource::ResourceKey;
@@ -106,6 +106,8 @@ struct Shared<E: Engine> {
     whys: Mutex<BTreeMap<ResourceKey, Arc<str>>>,
     graph: RwLock<Arc<Graph>>,
     retries: Mutex<BTreeMap<ResourceKey, Retry>>,
+    /// Starts of ours after crashes.
+    restarts: Mutex<BTreeMap<ResourceKey, Restarts>>,
     noise: Mutex<Noise>,
     limits: Limits,
     images: Images<E>,
@@ -131,10 +133,12 @@ pub enum ControllerError {
 
 impl<E: Engine> Controller<E> {
     pub fn new(engine: Arc<E>, info: EngineInfo, settings: Settings, clock: Arc<dyn Clock>) -> Self {
-        let queue = Queue::new(settings.backoff, Noise::new(settings.seed));
+        let metrics = settings.metrics.clone();
+        let queue = Queue::with_metrics(settings.backoff, Noise::new(settings.seed), Box::new(metrics.clone()));
         let wakes = Wakes::new(queue.clone());
         let edge = wakes.clone();
-        let prober = Prober::new(Arc::clone(&engine), Arc::clone(&clock), move |key| edge.add(key, Trigger::Probe));
+        let prober = Prober::new(Arc::clone(&engine), Arc::clone(&clock), move |key| edge.add(key, Trigger::Probe))
+            .with_meter(move |key, role, passed, took| metrics.probe(&key.name, role, passed, took));
         let edge = wakes.clone();
         let images = Images::new(
             Arc::clone(&engine),
@@ -159,6 +163,7 @@ impl<E: Engine> Controller<E> {
             whys: Mutex::new(BTreeMap::new()),
             graph: RwLock::new(Arc::new(Graph::default())),
             retries: Mutex::new(BTreeMap::new()),
+            restarts: Mutex::new(BTreeMap::new()),
             images,
             prober,
             observer: observe::Observer::default(),

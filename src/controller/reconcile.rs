@@ -96,6 +96,7 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
         shared.set_wants(key, desired.as_deref(), &observed, &plan);
         shared.publish(key, desired.as_deref(), mode, &plan);
         if recalled.is_none() {
+            shared.count_drift(key, &plan);
             shared.seen.look(key, looked_at, &plan, &observed);
         }
 
@@ -119,7 +120,14 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
         }
         let is_out_of_date =
             || shared.stopping.is_cancelled() || shared.desired.get(key) != desired || shared.mode(key) != mode;
-        let report = execute(&*shared.engine, stage, &shared.limits, &shared.steps_of(key), is_out_of_date).await;
+        let report = execute(
+            &*shared.engine,
+            stage,
+            &shared.limits,
+            &shared.steps_of(key, desired.as_ref().map_or(0, |d| d.generation)),
+            is_out_of_date,
+        )
+        .await;
         match report.end {
             End::Completed => {
                 lock(&shared.retries).remove(key);
@@ -152,7 +160,7 @@ impl<E: Engine> Shared<E> {
         let dependents = if mode == Mode::Removing { self.dependents(key) } else { Vec::new() };
         let image = self.images.state(key);
         let retry = lock(&self.retries).get(key).cloned().unwrap_or_default();
-        let restarts = Restarts::default();
+        let restarts = self.restarts_of(key);
         let why = self.why(key);
         let policy = Policy {
             stack: self.settings.stack.clone(),
@@ -179,6 +187,17 @@ impl<E: Engine> Shared<E> {
             policy: &policy,
         };
         plan(key, desired, observed, &cx)
+    }
+
+    /// What has been Ready for long enough is over its crashes.
+    fn restarts_of(&self, key: &ResourceKey) -> Restarts {
+        let mut all = lock(&self.restarts);
+        let Some(restarts) = all.get_mut(key) else { return Restarts::default() };
+        let ready = self.status.get(key).filter(|s| s.ready);
+        if let Some(condition) = ready.as_ref().and_then(|s| s.condition(ConditionType::Ready)) {
+            restarts.ready_for(self.clock.now().since(condition.last_transition));
+        }
+        restarts.clone()
     }
 
     /// What a resource needs, with what is known of each.
@@ -307,6 +326,7 @@ impl<E: Engine> Shared<E> {
         self.images.leave(key);
         self.seen.forget(key);
         lock(&self.retries).remove(key);
+        lock(&self.restarts).remove(key);
         self.status.set(key, None);
     }
 
@@ -340,6 +360,7 @@ impl<E: Engine> Shared<E> {
         let before = previous.as_deref().map(facts);
         let after = facts(&status);
         let gone = (previous.as_deref().is_some_and(is_gone), is_gone(&status));
+        self.tell_status(key, previous.as_deref(), &status);
         self.status.set(key, Some(status));
         if before.as_ref() != Some(&after) || gone.0 != gone.1 {
             let good_news = after.ready && after.stalled.is_none() && !gone.1;

@@ -63,10 +63,10 @@ impl Weather {
     }
 
     /// It answers. Says for how long it had not, where that is news.
-    pub fn answers(&self, info: EngineInfo, now: Timestamp) -> Option<std::time::Duration> {
+    pub fn answers(&self, info: &EngineInfo, now: Timestamp) -> Option<std::time::Duration> {
         let mut outage = None;
         self.met.send_if_modified(|met| {
-            let changed = met.away.is_some() || met.info != info;
+            let changed = met.away.is_some() || met.info != *info;
             if met.away.take().is_some() {
                 outage = Some(now.since(met.since));
                 met.since = now;
@@ -100,9 +100,9 @@ mod tests {
         assert_eq!(watch.borrow_and_update().since, Timestamp(1_000));
         assert!(!weather.is_away(&gone("no socket"), Timestamp(3_000)), "another message is no second outage");
         assert!(watch.has_changed().unwrap());
-        let outage = weather.answers(EngineInfo::default(), Timestamp(5_000));
+        let outage = weather.answers(&EngineInfo::default(), Timestamp(5_000));
         assert_eq!(outage, Some(std::time::Duration::from_secs(4)));
-        assert_eq!(weather.answers(EngineInfo::default(), Timestamp(6_000)), None);
+        assert_eq!(weather.answers(&EngineInfo::default(), Timestamp(6_000)), None);
     }
 
     #[tokio::test]

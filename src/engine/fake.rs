@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -67,6 +67,8 @@ pub struct FakeEngine {
     pub clock: FakeClock,
     state: Mutex<State>,
     events: broadcast::Sender<EngineEvent>,
+    /// Why nobody answers, where nobody does.
+    away: watch::Sender<Option<String>>,
     /// `None`: the container's log has ended.
     written: broadcast::Sender<(ContainerId, Option<LogLine>)>,
 }
@@ -79,6 +81,7 @@ impl FakeEngine {
             clock: FakeClock(Instant::now()),
             state: Mutex::new(state),
             events: broadcast::Sender::new(1024),
+            away: watch::Sender::new(None),
             written: broadcast::Sender::new(1024),
         }
     }
@@ -89,6 +92,19 @@ impl FakeEngine {
 
     pub fn behave(&self, service: &str, behaviour: Behaviour) {
         self.lock().behaviours.insert(service.to_owned(), behaviour);
+    }
+
+    /// Nobody answers any more; whoever follows the events is told.
+    pub fn go_away(&self, message: &str) {
+        self.away.send_replace(Some(message.to_owned()));
+    }
+
+    pub fn come_back(&self) {
+        self.away.send_replace(None);
+    }
+
+    fn is_there(&self) -> Result<()> {
+        self.away.borrow().as_deref().map_or(Ok(()), |message| Err(absent(message)))
     }
 
     /// The next call whose text begins with `call` fails.
@@ -181,6 +197,7 @@ impl FakeEngine {
     /// Notes a changing call, fails it if a test wants so, and lets other tasks run: a real call
     /// takes time too.
     async fn call(&self, text: String) -> Result<()> {
+        self.is_there()?;
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut state = self.lock();
         let failing = state.failures.iter().position(|(call, _)| text.starts_with(call));
@@ -206,6 +223,10 @@ impl FakeEngine {
     }
 }
 
+fn absent(message: &str) -> EngineError {
+    EngineError::new("connect to", "the engine", ErrorKind::Unreachable, message)
+}
+
 fn not_found(id: &ContainerId) -> EngineError {
     EngineError::new("find container", id.to_string(), ErrorKind::NotFound, "no such container")
 }
@@ -227,10 +248,12 @@ impl Engine for FakeEngine {
     }
 
     async fn info(&self) -> Result<EngineInfo> {
+        self.is_there()?;
         Ok(self.known())
     }
 
     async fn list_containers(&self, filter: &ContainerFilter) -> Result<Vec<ContainerRow>> {
+        self.is_there()?;
         let state = self.lock();
         let ours = state.containers.values().filter(|c| {
             filter.stack.as_ref().is_none_or(|s| c.owner.stack == *s)
@@ -250,6 +273,7 @@ impl Engine for FakeEngine {
     }
 
     async fn inspect_container(&self, id_or_name: &str) -> Result<Option<Inspected>> {
+        self.is_there()?;
         let state = self.lock();
         let found = state.containers.values().find(|c| c.name == id_or_name || *c.id.0 == *id_or_name);
         if let Some(container) = found {
@@ -264,6 +288,7 @@ impl Engine for FakeEngine {
     }
 
     async fn list_networks(&self, filter: &ObjectFilter) -> Result<Vec<Network>> {
+        self.is_there()?;
         let state = self.lock();
         let wanted = |n: &&Network| match filter {
             ObjectFilter::Names(names) => names.contains(&n.name),
@@ -273,6 +298,7 @@ impl Engine for FakeEngine {
     }
 
     async fn list_volumes(&self, filter: &ObjectFilter) -> Result<Vec<Volume>> {
+        self.is_there()?;
         let state = self.lock();
         let wanted = |v: &&Volume| match filter {
             ObjectFilter::Names(names) => names.contains(&v.name),
@@ -282,14 +308,24 @@ impl Engine for FakeEngine {
     }
 
     async fn inspect_image(&self, reference: &str) -> Result<Option<ImageInfo>> {
+        self.is_there()?;
         let reference = reference.strip_prefix("sha256:").unwrap_or(reference);
         let there = self.lock().images.contains(reference);
         Ok(there.then(|| ImageInfo { id: ImageId(format!("sha256:{reference}")), ..ImageInfo::default() }))
     }
 
     fn events(&self, _: Option<&str>) -> BoxStream<'static, Result<EngineEvent>> {
-        let stream = BroadcastStream::new(self.events.subscribe());
-        Box::pin(stream.filter_map(|event| async move { event.ok().map(Ok) }))
+        if let Err(error) = self.is_there() {
+            return Box::pin(stream::iter([Err(error)]));
+        }
+        let told = BroadcastStream::new(self.events.subscribe());
+        let mut away = self.away.subscribe();
+        let end = async move {
+            let gone = away.wait_for(Option::is_some).await.ok().and_then(|m| m.clone());
+            Err(absent(&gone.unwrap_or_default()))
+        };
+        let told = told.filter_map(|event| async move { event.ok().map(Ok) });
+        Box::pin(stream::select(told, stream::once(end)))
     }
 
     async fn log_tail(&self, id: &ContainerId, lines: u32) -> Result<Vec<String>> {

@@ -540,3 +540,36 @@ pub struct VolumeSpec {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub driver_opts: BTreeMap<String, String>,
 }
+
+#[cfg(test)]
+impl ContainerSpec {
+    /// For tests: nothing but a name and an image.
+    pub fn plain(name: &str, image: &str) -> Self {
+        let image = ImageRef::parse(image).expect("a test's own");
+        Self { name: name.to_owned(), image, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+impl ServiceSpec {
+    /// For tests: a service as a manifest with nothing but a container describes it.
+    pub fn plain(container: ContainerSpec) -> Self {
+        Self {
+            container,
+            pull_policy: PullPolicy::IfNotPresent,
+            required: true,
+            state: DesiredState::Running,
+            suspend: false,
+            depends_on: Vec::new(),
+            probes: Probes::default(),
+            update: Update {
+                strategy: UpdateStrategy::Auto,
+                progress_deadline: Duration::from_mins(1),
+                rollback: true,
+            },
+            stop_grace: Duration::from_secs(10),
+            adopt: Adopt::Never,
+            annotations: BTreeMap::new(),
+        }
+    }
+}

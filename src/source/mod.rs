@@ -74,6 +74,23 @@ pub struct Loaded {
     pub watched: WatchSet,
 }
 
+#[cfg(test)]
+impl Loaded {
+    /// For tests: this set, from nowhere.
+    pub fn of(set: DesiredSet, completeness: Completeness) -> Self {
+        Self {
+            set,
+            findings: Vec::new(),
+            notes: Vec::new(),
+            completeness,
+            files: 0,
+            defined: BTreeMap::new(),
+            broken_files: BTreeMap::new(),
+            watched: WatchSet::default(),
+        }
+    }
+}
+
 impl Loaded {
     /// Everything was read. Only then may something be pruned, and only if `set.has_errors` is false.
     pub fn read_whole(&self) -> bool {

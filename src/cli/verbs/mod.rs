@@ -10,6 +10,7 @@ pub mod events;
 pub mod graph;
 pub mod logs;
 pub mod plan;
+pub mod run;
 pub mod schema;
 pub mod stack;
 pub mod status;
@@ -85,6 +86,7 @@ impl Session {
 /// Runs one verb.
 pub async fn run(session: &Session, verb: Verb) -> Result<Exit, Failure> {
     match verb {
+        Verb::Run(arguments) => run::run(session, arguments).await,
         Verb::Apply(arguments) => apply::run(session, &arguments).await,
         Verb::Plan(arguments) => plan::run(session, arguments.output, arguments.detailed, false).await,
         Verb::Diff(arguments) => plan::run(session, arguments.output, true, false).await,

@@ -15,12 +15,13 @@ use crate::controller::{Controller, Intent, Settings, WallClock};
 use crate::engine::docker::Docker;
 use crate::engine::docker::connect::{ConnectError, EngineAddress};
 use crate::engine::docker::credentials::Keychain;
-use crate::engine::{Engine, EngineInfo};
+use crate::engine::{CallMeter, Engine, EngineInfo};
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::plan::prune::PruneGuards;
 use crate::report::{EngineView, SourceView, View};
 use crate::resource::Kind;
+use crate::resource::labels::SourceId;
 use crate::source::revision::checkout;
 use crate::source::{Completeness, Loaded, SourceRevision};
 use crate::state::StateDir;
@@ -119,6 +120,71 @@ fn engine_of(docker: Docker) -> CliEngine {
     CliEngine::from_env(docker)
 }
 
+/// Where the engine is. Nobody has asked it yet.
+pub struct Found {
+    pub engine: Arc<CliEngine>,
+    pub address: EngineAddress,
+}
+
+impl Found {
+    /// Finds the engine as the docker command does. `meter` is told of every call.
+    ///
+    /// # Errors
+    /// Exit code 4: no address.
+    pub fn find(session: &Session, config: &Config, meter: Option<Arc<dyn CallMeter>>) -> Result<Self, Failure> {
+        let variables = |name: &str| session.env.text(name);
+        let address = EngineAddress::find(config.docker_host.as_deref(), &variables).map_err(|e| not_found(&e))?;
+        let mut docker = Docker::at(&address).map_err(|e| not_found(&e))?.with_keychain(Keychain::new(&variables));
+        if let Some(meter) = meter {
+            docker = docker.with_meter(meter);
+        }
+        Ok(Self { engine: Arc::new(engine_of(docker)), address })
+    }
+}
+
+fn not_found(error: &ConnectError) -> Failure {
+    Failure::from_error(if error.is_unreachable() { Exit::Unreachable } else { Exit::Invalid }, error)
+}
+
+/// What a controller is told. `source` is that of the manifests.
+pub fn settings(
+    config: &Config,
+    source: SourceId,
+    state: &StateDir,
+    removing: Removing,
+    history: History,
+    metrics: Metrics,
+) -> Settings {
+    Settings {
+        stack: config.stack.clone(),
+        source,
+        max_concurrent_starts: config.max_concurrent_starts,
+        max_attempts: config.retry.max_attempts,
+        backoff: config.retry.backoff,
+        // Whether the source was read whole is asked at each judgement.
+        prune: PruneGuards {
+            enabled: config.prune,
+            limit_percent: config.prune_limit.0,
+            source_is_whole: true,
+            allowed: false,
+        },
+        remove_all: removing != Removing::Nothing,
+        remove_volumes: matches!(removing, Removing::Stack { volumes: true, .. }),
+        all_sources: matches!(removing, Removing::Stack { all_sources: true, .. }),
+        files_dir: std::path::absolute(state.files_dir()).unwrap_or(state.files_dir()).display().to_string(),
+        passed_gates: state.passed_gates().clone(),
+        observe_only: false,
+        history,
+        metrics,
+        seed: seed(),
+    }
+}
+
+/// Of jitter and salts.
+pub fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
 /// A stack with its engine.
 pub struct Stack {
     pub engine: Arc<CliEngine>,
@@ -132,21 +198,16 @@ impl Stack {
     /// # Errors
     /// Exit code 5.
     pub async fn connect(session: &Session, config: &Config) -> Result<Self, Failure> {
-        let failed = |error: ConnectError| {
-            Failure::from_error(if error.is_unreachable() { Exit::Unreachable } else { Exit::Invalid }, &error)
-        };
-        let variables = |name: &str| session.env.text(name);
-        let address = EngineAddress::find(config.docker_host.as_deref(), &variables).map_err(failed)?;
-        let engine = Docker::at(&address).map_err(failed)?.with_keychain(Keychain::new(&variables));
+        let Found { engine, address } = Found::find(session, config, None)?;
         let info = match engine.info().await {
             Ok(info) => info,
             // A client's own error does not say what to do.
             Err(error) => {
-                address.reach().await.map_err(failed)?;
+                address.reach().await.map_err(|e| not_found(&e))?;
                 return Err(Failure::from_error(Exit::Unreachable, &error));
             }
         };
-        Ok(Self { engine: Arc::new(engine_of(engine)), info, clock: Arc::new(WallClock::new()) })
+        Ok(Self { engine, info, clock: Arc::new(WallClock::new()) })
     }
 
     /// A controller that knows what is desired. `removing`: of `down`, and whether volumes go too.
@@ -158,29 +219,10 @@ impl Stack {
         removing: Removing,
     ) -> Controller<CliEngine> {
         let set = &manifests.loaded.set;
-        let settings = Settings {
-            stack: config.stack.clone(),
-            source: set.source.clone(),
-            max_concurrent_starts: config.max_concurrent_starts,
-            max_attempts: config.retry.max_attempts,
-            backoff: config.retry.backoff,
-            prune: PruneGuards {
-                enabled: config.prune,
-                limit_percent: config.prune_limit.0,
-                source_is_whole: manifests.loaded.read_whole(),
-                allowed: false,
-            },
-            remove_all: removing != Removing::Nothing,
-            remove_volumes: matches!(removing, Removing::Stack { volumes: true, .. }),
-            all_sources: matches!(removing, Removing::Stack { all_sources: true, .. }),
-            files_dir: std::path::absolute(state.files_dir()).unwrap_or(state.files_dir()).display().to_string(),
-            passed_gates: state.passed_gates().clone(),
-            observe_only: false,
-            history: History::default(),
-            metrics: Metrics::default(),
-            seed: RandomState::new().build_hasher().finish(),
-        };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let history = History::in_memory(Arc::clone(&clock));
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+        let settings = settings(config, set.source.clone(), state, removing, history, metrics);
         let controller = Controller::new(Arc::clone(&self.engine), self.info.clone(), settings, clock);
         let revision = Arc::from(manifests.revision.short.as_str());
         controller.set_desired(&Intent { suspended: state.suspended(), ..Intent::of(set, revision) }, state);

@@ -5,11 +5,13 @@
 //! field does not compile until it has a place here, or is left out on purpose.
 
 mod detail;
+mod queue;
 mod status;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use detail::{description, event, key, log_line, waiting};
+pub use queue::queue_metrics;
 pub use status::{convergence, header, report, resource, service, service_report};
 
 use crate::clock::Timestamp;
@@ -57,6 +59,10 @@ fn some(text: String) -> Option<String> {
 }
 
 /// Numbers of things: there are never so many.
+fn many(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 fn few(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

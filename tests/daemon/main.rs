@@ -1,0 +1,11 @@
+//! The daemon on a real engine: manifests change, containers are interfered with, the engine comes and
+//! goes. What is asserted is state; nothing is timed, and what takes a while is waited for.
+
+#[path = "../common/running.rs"]
+mod running;
+#[path = "../common/stack.rs"]
+mod stack;
+
+mod healing;
+mod manifests;
+mod owner;
