@@ -1,10 +1,12 @@
 //! A daemon's status as it changes, also across restarts of the daemon.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::future::Future;
+use std::time::Duration;
 
 use futures_util::stream::{self, LocalBoxStream, StreamExt};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Response, Status, Streaming};
 
 use super::exit::{Exit, Failure};
@@ -18,6 +20,9 @@ use crate::grpc::client::Client;
 use crate::grpc::convert;
 use crate::proto::env_manager::v1;
 use crate::report::{ResourceReport, ServiceReport, StatusReport};
+
+/// For one look for a daemon: what is about to end accepts connections, and answers none.
+const ATTEMPT: Duration = Duration::from_secs(2);
 
 /// The whole, kept up to date from changes.
 #[derive(Debug, Default)]
@@ -79,15 +84,16 @@ where
     enum At<T> {
         Closed(Remote),
         Open(Remote, Box<Streaming<T>>),
-        Away,
+        /// That one which began then has said that it is ending: it is not waited for.
+        Away(Option<String>),
         Ended,
     }
     stream::unfold((At::Closed(remote), open, false), move |(mut at, mut open, mut lost)| async move {
         loop {
             let (remote, status) = match at {
                 At::Ended => return None,
-                At::Away => {
-                    at = match find_again(session, configuration).await {
+                At::Away(ending) => {
+                    at = match find_again(session, configuration, ending.as_deref()).await {
                         Ok(remote) => At::Closed(remote),
                         Err(failure) => return Some((Err(failure), (At::Ended, open, lost))),
                     };
@@ -115,7 +121,8 @@ where
             if !remote::is_gone(&status) {
                 return Some((Err(remote.failure(&status)), (At::Ended, open, lost)));
             }
-            at = At::Away;
+            // A connection that breaks is not the daemon's word.
+            at = At::Away(remote.began.clone().filter(|_| status.source().is_none()));
             if !std::mem::replace(&mut lost, true) {
                 let why = remote.failure(&status).text;
                 return Some((Ok(News::Away(why)), (at, open, lost)));
@@ -125,11 +132,15 @@ where
     .boxed_local()
 }
 
-async fn find_again(session: &Session, configuration: &Loaded) -> Result<Remote, Failure> {
+/// `ending`: when the one began that will not do.
+async fn find_again(session: &Session, configuration: &Loaded, ending: Option<&str>) -> Result<Remote, Failure> {
     loop {
-        match Remote::require(session, configuration).await {
-            Err(failure) if failure.exit == Exit::Unreachable => sleep(remote::LOOK).await,
-            other => return other,
+        sleep(remote::LOOK).await;
+        match timeout(ATTEMPT, Remote::require(session, configuration)).await {
+            Ok(Ok(remote)) if ending.is_some() && remote.began.as_deref() == ending => {}
+            Ok(Err(failure)) if failure.exit == Exit::Unreachable => {}
+            Ok(found) => return found,
+            Err(_) => {}
         }
     }
 }

@@ -12,7 +12,7 @@
 //! | [`json`] | the same for programs; its schemas are under `docs/schemas` |
 //! | [`remote`] | the daemon: found, and asked |
 //! | [`follow`] | its status as it changes, across its restarts |
-//! | [`screen`] | text that is drawn again in place |
+//! | [`screen`] | text that is drawn again and again |
 //! | [`changes`] | a plan, for people and for programs |
 //! | [`describe`] | everything about one service |
 //! | [`events`] | what happened |

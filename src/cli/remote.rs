@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -41,6 +42,10 @@ pub struct Remote {
     pub stack: String,
     /// Unknown where it was found by its address alone.
     pub process: Option<u32>,
+    /// RFC 3339. Tells it from the next one; unknown as well.
+    pub began: Option<String>,
+    /// What it keeps, absolute; unknown as well.
+    pub manifests: Option<PathBuf>,
 }
 
 /// Why there is none at an address.
@@ -114,7 +119,10 @@ impl Remote {
             let bound = file.grpc.as_deref().and_then(|text| text.parse::<SocketAddr>().ok());
             for address in socket.into_iter().chain(bound.map(Address::of_listener)) {
                 match Self::at(&address, &config.stack).await {
-                    Ok(remote) => return Ok(Ok(Self { process: Some(file.pid), ..remote })),
+                    Ok(remote) => {
+                        let (process, began) = (Some(file.pid), Some(file.started_at));
+                        return Ok(Ok(Self { process, began, manifests: Some(file.manifests), ..remote }));
+                    }
                     Err(Missed::Silent(why)) => {
                         let why = format!("{why} (process {})", file.pid);
                         return Err(Failure::new(Exit::Unreachable, why));
@@ -159,7 +167,7 @@ impl Remote {
             return Err(Missed::OtherStack(health.stack));
         }
         let v1::GetHealthResponse { version, stack, .. } = health;
-        Ok(Self { client, address: address.clone(), version, stack, process: None })
+        Ok(Self { client, address: address.clone(), version, stack, process: None, began: None, manifests: None })
     }
 
     /// Asks, with a limit of time.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::terminal::Look;
 use crate::config;
@@ -58,11 +59,16 @@ pub fn findings(loaded: &Loaded) -> String {
 pub fn view(configuration: &config::Loaded, loaded: &Loaded, revision: &SourceRevision) -> SourceView {
     SourceView {
         kind: SourceKind::Dir,
-        location: configuration.config.manifests.display().to_string(),
+        location: absolute(&configuration.config.manifests).display().to_string(),
         revision: revision.full.clone(),
         short_revision: revision.short.clone(),
         error: loaded.errors().next().map(ToString::to_string),
     }
+}
+
+/// From wherever it is read: a daemon and whoever asks it may stand in different folders.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Resources that an error is about, and files with errors about none.

@@ -12,7 +12,7 @@ use crate::resource::{Kind, ResourceKey};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceView {
     pub kind: SourceKind,
-    /// As the user wrote it: `./manifests`.
+    /// Absolute; tables show it from where they are printed: `./manifests`.
     pub location: String,
     /// Whole: a commit (`+edits` where something was changed since), or `sha256:…` of the contents.
     pub revision: String,

@@ -127,16 +127,20 @@ async fn beside(
     remote: Remote,
     began: Instant,
 ) -> Result<Exit, Failure> {
-    let theirs = remote.report().await?.source.location;
+    let theirs = match &remote.manifests {
+        Some(manifests) => manifests.clone(),
+        None => remote.report().await?.source.location.into(),
+    };
     let ours = &configuration.config.manifests;
-    if real(Path::new(&theirs)) != real(ours) {
+    if real(&theirs) != real(ours) {
         return Err(Failure::new(
             Exit::Error,
             format!(
-                "{} keeps stack {} as {theirs} describes it, and not {}; name that folder with --manifests, another \
+                "{} keeps stack {} as {} describes it, and not {}; name that folder with --manifests, another \
                  stack with --stack, or stop the daemon first",
                 remote.who(),
                 remote.stack,
+                theirs.display(),
                 real(ours).display()
             ),
         ));

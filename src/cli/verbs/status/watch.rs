@@ -1,4 +1,4 @@
-//! `status --watch`: on a terminal the table is drawn again in place; elsewhere each change is printed.
+//! `status --watch`: on a terminal the table is drawn again and again; elsewhere each change is printed.
 
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ impl<'a> Face<'a> {
     fn leave(mut self) {
         let text = self.now().unwrap_or_default();
         if let Some(screen) = self.screen.take() {
-            screen.leave(&text, Size::of_stdout());
+            screen.leave(&text);
         }
     }
 }
