@@ -20,16 +20,16 @@ fn an_edit_is_rolled_out_and_nothing_else_is_touched() {
 #[test]
 fn what_is_added_comes_and_what_is_removed_goes() {
     let stack = Stack::new("add-remove");
-    stack.describe(&[idle("a", ""), idle("b", ""), idle("c", "")]);
+    stack.describe(&[idle("aa", ""), idle("bb", ""), idle("cc", "")]);
     let daemon = stack.daemon();
     daemon.converged();
-    stack.describe(&[idle("d", "dependsOn: [a]")]);
-    daemon.service_is("d", "d is ready", |s| s["ready"] == true);
-    stack.forget("d");
-    soon("d to be gone", || (stack.names() == ["a", "b", "c"]).then_some(()));
+    stack.describe(&[idle("dd", "dependsOn: [aa]")]);
+    daemon.service_is("dd", "dd is ready", |s| s["ready"] == true);
+    stack.forget("dd");
+    soon("dd to be gone", || (stack.names() == ["aa", "bb", "cc"]).then_some(()));
     daemon.converged();
-    daemon.told("d", "ManifestRemoved", "");
-    stack.is_converged(&["a", "b", "c"]);
+    daemon.told("dd", "ManifestRemoved", "");
+    stack.is_converged(&["aa", "bb", "cc"]);
 }
 
 #[test]
