@@ -22,7 +22,7 @@ use crate::resource::status::Status;
 
 /// A container that is removed by force first dies; its removal is what there is to tell. So a death
 /// is told a moment later.
-const REMOVAL_FOLLOWS: Duration = Duration::from_millis(500);
+const REMOVAL_FOLLOWS: Duration = Duration::from_secs(1);
 
 /// Deaths that are told in a moment.
 #[derive(Debug, Default)]

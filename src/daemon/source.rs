@@ -356,8 +356,7 @@ impl<E: Engine> SourceLoop<E> {
                     services.into_iter().filter(|name| self.state.suspend(name, suspension.clone())).collect();
                 self.say_asked(&changed, EventReason::Suspended, "left as it is until it is resumed", &by);
                 self.restate();
-                // Whoever asked may have gone.
-                let _ = answer.send(changed);
+                self.answer_once_looked_at(changed.clone(), answer, changed);
             }
             Command::Resume { services, by, answer } => {
                 let by_manifest = |name: &String| {
@@ -368,9 +367,23 @@ impl<E: Engine> SourceLoop<E> {
                 let changed: Vec<_> = services.into_iter().filter(|name| self.state.resume(name)).collect();
                 self.say_asked(&changed, EventReason::Resumed, "kept as described again", &by);
                 self.restate();
-                let _ = answer.send((changed, still));
+                self.answer_once_looked_at(changed.clone(), answer, (changed, still));
             }
         }
+    }
+
+    /// So that a status which is read after the answer knows of it.
+    fn answer_once_looked_at<T: Send + 'static>(&self, names: Vec<String>, answer: oneshot::Sender<T>, with: T) {
+        let controller = self.parts.controller.clone();
+        let keys = names.into_iter().map(ResourceKey::service).collect();
+        let is_away = controller.weather().borrow().away.is_some();
+        self.parts.spawn(async move {
+            if !is_away {
+                controller.look(keys, SYNC).await;
+            }
+            // Whoever asked may have gone.
+            let _ = answer.send(with);
+        });
     }
 
     fn say_asked(&self, names: &[String], reason: EventReason, message: &str, by: &Actor) {

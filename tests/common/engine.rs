@@ -259,6 +259,8 @@ fn clean(scope: &str) {
             run(&["volume", "rm", "-f", name]);
         }
     }
+    // Of a daemon that was killed.
+    run(&["volume", "rm", "-f", &format!("env-manager-lease-{scope}")]);
 }
 
 pub fn names(names: &[&str]) -> ObjectFilter {

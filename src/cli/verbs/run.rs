@@ -210,8 +210,9 @@ async fn serve(daemon: Daemon<CliEngine>, handle: &Handle<CliEngine>, listening:
         served.map_err(|e| Failure::from_error(Exit::Error, &e))
     });
     let it = handle.clone();
+    let token = stop.clone();
     faces.spawn(async move {
-        tell(&it).await;
+        token.run_until_cancelled(tell(&it)).await;
         Ok(())
     });
     let shutdown = CancellationToken::new();
