@@ -28,6 +28,11 @@ impl Timestamp {
     }
 
     #[must_use]
+    pub fn minus(self, d: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    #[must_use]
     pub fn plus(self, d: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
     }
@@ -43,5 +48,12 @@ impl fmt::Display for Timestamp {
 
 /// Where the present comes from.
 pub trait Clock: Send + Sync + 'static {
+    /// Never steps: what is counted from it cannot be late or early because somebody sets the clock.
     fn now(&self) -> Timestamp;
+
+    /// What the system's clock says at this moment, which somebody may have set. An engine on this host
+    /// goes by it.
+    fn system(&self) -> Timestamp {
+        self.now()
+    }
 }

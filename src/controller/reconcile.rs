@@ -175,6 +175,7 @@ impl<E: Engine> Shared<E> {
         };
         let cx = PlanContext {
             now: self.clock.now(),
+            engine_now: if self.local { self.clock.system() } else { self.clock.now() },
             deps: &deps,
             dependents: &dependents,
             image: &image,

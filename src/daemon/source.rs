@@ -25,6 +25,7 @@ use crate::resource::ResourceKey;
 use crate::resource::desired::DesiredSet;
 use crate::resource::event::{Actor, EventReason, Happening};
 use crate::resource::key::Kind;
+use crate::resource::units::human_duration;
 use crate::source::watch::Watcher;
 use crate::source::{self, Loaded};
 use crate::state::{StateDir, Suspension};
@@ -65,6 +66,9 @@ pub struct Rhythm {
     pub seed: u64,
 }
 
+/// A clock that is disciplined drifts by less between two resyncs.
+const STEP: Duration = Duration::from_secs(2);
+
 /// How long a sync waits for everything to be looked at once.
 const SYNC: Duration = Duration::from_secs(10);
 
@@ -97,6 +101,8 @@ pub(super) struct SourceLoop<E: Engine> {
     refused: BTreeSet<String>,
     /// Where the next resync goes on.
     cursor: usize,
+    /// Milliseconds that the system's clock is ahead of our own.
+    ahead: i128,
 }
 
 impl<E: Engine> SourceLoop<E> {
@@ -117,6 +123,7 @@ impl<E: Engine> SourceLoop<E> {
             judging: JoinSet::new(),
             refused: BTreeSet::new(),
             cursor: 0,
+            ahead: 0,
         };
         it.intent.set.source.clone_from(&first.loaded.set.source);
         it.take_in(first, true);
@@ -147,6 +154,7 @@ impl<E: Engine> SourceLoop<E> {
                     self.judge(true);
                 }
                 () = sleep_until(resync_at) => {
+                    self.look_at_the_clock();
                     // A lost event of the file system costs a resync and not correctness.
                     self.reload().await;
                     self.parts.controller.resync(&mut self.cursor, self.rhythm.resync);
@@ -319,6 +327,21 @@ impl<E: Engine> SourceLoop<E> {
             self.parts.controller.remove(prune.remove);
         } else if leaving > 0 && self.prune_at.is_none() {
             self.prune_at = Some(Instant::now() + self.rhythm.prune_delay);
+        }
+    }
+
+    /// Deadlines do not go by the system's clock; times that people read do.
+    fn look_at_the_clock(&mut self) {
+        let (now, system) = (self.parts.clock.now(), self.parts.clock.system());
+        let ahead = i128::from(system.0) - i128::from(now.0);
+        let step = ahead - self.ahead;
+        if step.unsigned_abs() > STEP.as_millis() {
+            let by = Duration::from_millis(u64::try_from(step.unsigned_abs()).unwrap_or(u64::MAX));
+            let (by, where_to) = (human_duration(by), if step > 0 { "forward" } else { "back" });
+            let message = format!("the system's clock was set {where_to} by {by}; deadlines go on as they were");
+            warn!("{message}");
+            self.parts.tell(None, EventReason::ClockStepped, message, Actor::Outside);
+            self.ahead = ahead;
         }
     }
 

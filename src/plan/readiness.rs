@@ -49,7 +49,7 @@ pub fn verdict(service: &Service, container: &Container, cx: &PlanContext<'_>) -
         RunState::Paused => Verdict::new(false, Reason::Paused, "paused outside env-manager; left alone").stalled(),
         RunState::Restarting => {
             let verdict = Verdict::new(false, Reason::CrashLoop, crash_text(container));
-            let ended_at = container.finished_at.unwrap_or(cx.now);
+            let ended_at = container.finished_at.unwrap_or(cx.engine_now);
             if is_looping(container, ended_at, cx) { verdict.stalled() } else { verdict }
         }
         RunState::Created => Verdict::new(false, Reason::Creating, "created, not started"),
@@ -64,11 +64,16 @@ fn is_looping(container: &Container, until: Timestamp, cx: &PlanContext<'_>) -> 
     container.restarts >= u64::from(cx.policy.max_attempts) && until.since(started_at) < STABLE_AFTER
 }
 
+/// A time of the engine on our own clock, which nobody sets: somebody may have set the other one.
+fn on_our_clock(at: Timestamp, cx: &PlanContext<'_>) -> Timestamp {
+    at.plus(cx.now.since(cx.engine_now)).minus(cx.engine_now.since(cx.now))
+}
+
 fn running(service: &Service, container: &Container, cx: &PlanContext<'_>) -> Verdict {
-    let looping = is_looping(container, cx.now, cx);
+    let looping = is_looping(container, cx.engine_now, cx);
     let probes = &service.spec.probes;
     let seen = cx.probes;
-    let started_at = container.started_at.unwrap_or(container.created_at);
+    let started_at = on_our_clock(container.started_at.unwrap_or(container.created_at), cx);
     let stable_at = started_at.plus(STABLE_AFTER);
     if probes.is_empty() {
         if container.restarts > 0 && cx.now < stable_at {

@@ -21,6 +21,8 @@ use crate::resource::status::{Reason, StatusDraft};
 #[derive(Clone, Copy, Debug)]
 pub struct PlanContext<'a> {
     pub now: Timestamp,
+    /// The same moment on the engine's clock, as far as it is known: times of containers are on that one.
+    pub engine_now: Timestamp,
     /// What this resource needs, with what is known of each.
     pub deps: &'a [Dep],
     /// Resources that need this one and still have something on the engine. They go first.

@@ -64,6 +64,7 @@ pub enum EventReason {
     // The engine and the daemon.
     EngineUnreachable,
     EngineReachable,
+    ClockStepped,
     DaemonStarted,
     DaemonStopping,
     Suspended,
@@ -123,6 +124,7 @@ impl EventReason {
         Self::PruneRefused,
         Self::EngineUnreachable,
         Self::EngineReachable,
+        Self::ClockStepped,
         Self::DaemonStarted,
         Self::DaemonStopping,
         Self::Suspended,

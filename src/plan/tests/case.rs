@@ -46,6 +46,8 @@ pub struct Case {
     pub why: Option<String>,
     pub policy: Policy,
     pub now: Timestamp,
+    /// Where somebody has set the system's clock.
+    pub engine_now: Option<Timestamp>,
 }
 
 pub fn policy() -> Policy {
@@ -145,6 +147,7 @@ pub fn kafka() -> Case {
         why: None,
         policy: policy(),
         now: NOW,
+        engine_now: None,
     }
 }
 
@@ -157,6 +160,7 @@ impl Case {
         let service = (!self.unknown).then(|| self.service());
         let cx = PlanContext {
             now: self.now,
+            engine_now: self.engine_now.unwrap_or(self.now),
             deps: &self.deps,
             dependents: &self.dependents,
             image: &self.image,

@@ -35,6 +35,7 @@ impl Case {
     fn plan(&self) -> Plan {
         let cx = PlanContext {
             now: NOW,
+            engine_now: NOW,
             deps: &[],
             dependents: &self.dependents,
             image: &ImageState::Unknown,

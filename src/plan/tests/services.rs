@@ -256,3 +256,21 @@ fn a_misnamed_container_beside_the_right_one_is_reported_and_left() {
 fn a_changed_container_name_is_a_rename() {
     shows!(kafka().has("kafka", Running).spec(|s| s.container.name = "broker".to_owned()).text());
 }
+
+#[test]
+fn a_step_of_the_systems_clock_makes_no_service_late_and_gives_none_more_time() {
+    let day = Duration::from_hours(24);
+    for engine_now in [NOW.plus(day), NOW.minus(day), NOW] {
+        let verdict = |started_before: Duration| {
+            let started_at = engine_now.minus(started_before);
+            let mut case = kafka().has("kafka", Running).but(|c| c.started_at = Some(started_at));
+            case.engine_now = Some(engine_now);
+            (case.probes.started, case.probes.ready) = (false, Some(false));
+            case.plan()
+        };
+        let young = verdict(Duration::from_secs(20));
+        assert_eq!(young.status.reason, Reason::Starting, "{engine_now}");
+        assert_eq!(young.wake_at, Some(NOW.plus(Duration::from_secs(40))), "{engine_now}");
+        assert_eq!(verdict(Duration::from_secs(61)).status.reason, Reason::StartupDeadlineExceeded, "{engine_now}");
+    }
+}
