@@ -142,6 +142,7 @@ pub struct Daemon<E: Engine> {
     source: SourceLoop<E>,
     commands: mpsc::Receiver<Command>,
     holder: Option<Holder>,
+    resync: Duration,
 }
 
 impl<E: Engine> Daemon<E> {
@@ -180,7 +181,7 @@ impl<E: Engine> Daemon<E> {
             identity,
         });
         let source = SourceLoop::start(Arc::clone(&parts), state, load, rhythm, first);
-        Self { parts, source, commands: received, holder }
+        Self { parts, source, commands: received, holder, resync: rhythm.resync }
     }
 
     pub fn handle(&self) -> Handle<E> {
@@ -193,7 +194,7 @@ impl<E: Engine> Daemon<E> {
     /// Another process has the stack, or a part of the daemon ended by itself.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), DaemonError> {
         let handle = self.handle();
-        let Self { parts, source, commands, holder } = self;
+        let Self { parts, source, commands, holder, resync } = self;
         let identity = &parts.identity;
         let started = format!("env-manager {}, process {}", identity.version, identity.process_id);
         parts.tell(None, EventReason::DaemonStarted, started, Actor::EnvManager);
@@ -203,7 +204,7 @@ impl<E: Engine> Daemon<E> {
         let history_stop = CancellationToken::new();
         let (it, token) = (Arc::clone(&parts), stop.clone());
         let me = holder.clone();
-        tasks.spawn(async move { ("the controller", lead(&it, me.as_ref(), token).await) });
+        tasks.spawn(async move { ("the controller", lead(&it, me.as_ref(), resync, token).await) });
         let token = stop.clone();
         tasks.spawn(async move {
             source.run(commands, token).await;
@@ -283,6 +284,7 @@ fn ended_early(ended: Option<Result<Ended, JoinError>>) -> DaemonError {
 async fn lead<E: Engine>(
     parts: &Arc<Parts<E>>,
     holder: Option<&Holder>,
+    resync: Duration,
     shutdown: CancellationToken,
 ) -> Result<(), DaemonError> {
     let begin = async {
@@ -311,8 +313,38 @@ async fn lead<E: Engine>(
     info!("✓ Docker connection successful");
     parts.leads.send_replace(true);
     parts.controller.is_there(&info);
-    parts.controller.run(shutdown).await?;
-    Ok(())
+    let keep = async {
+        match holder {
+            Some(me) => keep_lease(parts, me, resync).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // The loop first: its end is what is waited for. Dropped in the middle, the other has changed nothing
+        // but, at most, the lease itself.
+        biased;
+        ended = parts.controller.run(shutdown) => Ok(ended?),
+        lost = keep => Err(lost.into()),
+    }
+}
+
+/// Looks after the lease; it may go with `docker volume prune`. Ends when somebody else has the stack.
+async fn keep_lease<E: Engine>(parts: &Parts<E>, me: &Holder, resync: Duration) -> LeaseError {
+    let stack = &parts.identity.stack;
+    loop {
+        sleep(resync).await;
+        match lease::look(&*parts.engine, stack).await {
+            Ok(Some(holder)) if holder == *me => continue,
+            // An engine that is away is found out by others.
+            Err(LeaseError::Engine(_)) => continue,
+            Ok(_) | Err(_) => {}
+        }
+        match lease::take(&*parts.engine, stack, me, false).await {
+            Ok(_) => warn!("the lease of the stack was removed; it was taken again"),
+            Err(LeaseError::Engine(_)) => {}
+            Err(error) => return error,
+        }
+    }
 }
 
 /// How long it takes to become converged again, from the first moment that it was not.

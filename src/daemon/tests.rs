@@ -399,6 +399,24 @@ async fn a_second_daemon_of_a_stack_names_the_first_and_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_was_pruned_is_taken_again_and_one_that_was_taken_ends_the_daemon() {
+    let world = World::new(&["app"]);
+    let daemon = world.run().await;
+    daemon.converged().await;
+    let lease = lease::volume_name("test");
+    world.engine.remove_volume(&lease).await.unwrap();
+    assert!(!world.engine.volumes().contains(&lease));
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(world.engine.volumes().contains(&lease));
+    world.engine.remove_volume(&lease).await.unwrap();
+    let mut other = holder();
+    "elsewhere".clone_into(&mut other.host);
+    lease::take(&*world.engine, "test", &other, false).await.unwrap();
+    let error = timeout(Duration::from_mins(2), daemon.task).await.unwrap().unwrap().unwrap_err();
+    assert!(error.to_string().contains("elsewhere"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn p12_an_engine_that_is_away_at_the_start_is_waited_for_and_said() {
     let world = World::new(&["app"]);
     world.engine.go_away("connection refused");

@@ -111,6 +111,18 @@ pub async fn look<E: Engine>(engine: &E, stack: &str) -> Result<Option<Holder>, 
     found.iter().find(|v| v.name == volume).map(|v| read(v, stack)).transpose()
 }
 
+/// Refuses where somebody else owns the stack who is alive, or of whom nobody here can know. Changes
+/// nothing: for who only works on it for a moment, under the lock.
+///
+/// # Errors
+/// As [`take`].
+pub async fn is_free<E: Engine>(engine: &E, stack: &str, me: &Holder) -> Result<(), LeaseError> {
+    match look(engine, stack).await? {
+        Some(holder) if holder != *me && !holder.is_gone(me) => Err(held(holder, volume_name(stack))),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a mark, and says whose it is.
 async fn mark<E: Engine>(engine: &E, stack: &str, name: &str, me: &Holder) -> Result<Holder, LeaseError> {
     let spec = VolumeSpec { name: name.to_owned(), external: false, driver: None, driver_opts: BTreeMap::new() };

@@ -25,6 +25,20 @@ fn a_second_daemon_exits_1_and_names_the_first() {
     };
     let third = Ran::of(elsewhere).exits(1);
     assert!(third.err.contains(&first.pid().to_string()) && third.err.contains("env-manager-lease-"), "{third}");
+    // Nor does anybody apply or remove beside it from elsewhere.
+    for verb in ["apply", "down"] {
+        let mut command = stack.command(&[verb]);
+        let arguments: Vec<_> =
+            command.get_args().map(|a| if a == "state" { "elsewhere".into() } else { a.to_owned() }).collect();
+        command = {
+            let mut other = std::process::Command::new(command.get_program());
+            other.args(arguments).env_clear().current_dir(stack.home());
+            other.envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
+            other
+        };
+        let refused = Ran::of(command).exits(1);
+        assert!(refused.err.contains(&first.pid().to_string()), "{refused}");
+    }
     let converged = first.converged();
     assert_eq!(converged["converged"], true);
     assert_eq!(first.stop(), 0);

@@ -78,8 +78,13 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
 
     let engine_failed = |e: EngineError| Failure::from_error(Exit::Unreachable, &e);
     let controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
+    let (free, prune) = tokio::join!(
+        stack.is_free(config, "env-manager apply"),
+        controller.judge_orphans(&manifests.loaded.set, arguments.allow_prune)
+    );
+    free?;
     state.save().map_err(|e| Failure::from_error(Exit::Error, &e))?;
-    let prune = controller.judge_orphans(&manifests.loaded.set, arguments.allow_prune).await.map_err(engine_failed)?;
+    let prune = prune.map_err(engine_failed)?;
     let mut notes = prune.refusals();
     let mut reporter = Reporter::new(&session.terminal.err, &session.bars, manifests.services());
     let until = began + arguments.timeout;

@@ -55,6 +55,7 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failur
     let stack = Stack::connect(session, config).await?;
     let mut state = state_dir(config)?;
     let _lock = state.lock("env-manager down").map_err(|e| Failure::from_error(Exit::Error, &e))?;
+    stack.is_free(config, "env-manager down").await?;
     let owned =
         owned_resources(&*stack.engine, &config.stack).await.map_err(|e| Failure::from_error(Exit::Unreachable, &e))?;
     let removing = Removing::Stack { volumes: arguments.volumes, all_sources: arguments.all_sources };

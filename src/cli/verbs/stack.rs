@@ -17,6 +17,7 @@ use crate::engine::docker::connect::{ConnectError, EngineAddress};
 use crate::engine::docker::credentials::Keychain;
 use crate::engine::{CallMeter, Engine, EngineInfo};
 use crate::history::History;
+use crate::lease::{self, Holder, LeaseError};
 use crate::metrics::Metrics;
 use crate::plan::prune::PruneGuards;
 use crate::report::{EngineView, SourceView, View};
@@ -208,6 +209,18 @@ impl Stack {
             }
         };
         Ok(Self { engine, info, clock: Arc::new(WallClock::new()) })
+    }
+
+    /// Refuses where a daemon elsewhere (another host, another state directory) owns the stack on this engine.
+    ///
+    /// # Errors
+    /// Exit code 1, naming it.
+    pub async fn is_free(&self, config: &Config, what: &str) -> Result<(), Failure> {
+        let me = Holder::current(what, self.clock.now());
+        lease::is_free(&*self.engine, &config.stack, &me).await.map_err(|error| {
+            let exit = if matches!(error, LeaseError::Engine(_)) { Exit::Unreachable } else { Exit::Error };
+            Failure::from_error(exit, &error)
+        })
     }
 
     /// A controller that knows what is desired. `removing`: of `down`, and whether volumes go too.
