@@ -17,7 +17,10 @@ mod documents;
 mod plans;
 mod progress;
 mod remote;
+mod served;
 mod tables;
+
+pub use served::kept;
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
 
