@@ -19,18 +19,20 @@ CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-up: engine build images ## all nine services, up and ready; does what set-up that needs
-	@$(BIN) $(CONFIG) apply --manifests $(MANIFESTS) --timeout $(TIMEOUT)
+up: engine build images ## the daemon and all nine services, up and ready; does what set-up that needs
+	@deploy/daemon start $(BIN) $(CONFIG) --manifests $(MANIFESTS)
+	$(BIN) $(CONFIG) apply --manifests $(MANIFESTS) --timeout $(TIMEOUT)
 	if [ -s $(CHOICE) ]; then
 		printf '\nFor commands of your own: export ENV_MANAGER_CONFIG=%s PATH=%s:$$PATH\n' \
 			"$(CURDIR)/$$(cat $(CHOICE))" '$(patsubst %/,%,$(dir $(abspath $(BIN))))'
 	fi
 
-down: build ## removes what `make up` made; volumes stay
-	@$(BIN) $(CONFIG) down
+down: build ## stops the daemon and removes what `make up` made; volumes stay
+	@deploy/daemon stop $(BIN) $(CONFIG)
+	$(BIN) $(CONFIG) down --manifests $(MANIFESTS)
 
 status: build ## the table
-	@$(BIN) $(CONFIG) status
+	@$(BIN) $(CONFIG) status --manifests $(MANIFESTS)
 
 plan: build ## what `make up` would change
 	@$(BIN) $(CONFIG) plan --manifests $(MANIFESTS)
