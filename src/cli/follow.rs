@@ -172,7 +172,7 @@ impl Followed {
         match self.ending {
             Ending::Reached => Exit::Done,
             Ending::Interrupted => Exit::Interrupted,
-            Ending::Stuck | Ending::TimedOut if self.away => Exit::Unreachable,
+            Ending::Stuck | Ending::TimedOut if self.away || !self.report.engine.reachable => Exit::Unreachable,
             Ending::Stuck | Ending::TimedOut => Exit::NotConverged,
         }
     }

@@ -43,7 +43,8 @@ impl Show<'_> {
 /// Everything: table, advice, findings, notes, overall line. The report is of all services in any case.
 pub fn render(report: &StatusReport, show: Show) -> String {
     // Networks and volumes are worth a row only while they are in the way.
-    let others = report.resources.iter().filter(|r| show.names.is_empty() && !r.converged);
+    let others =
+        report.resources.iter().filter(|r| show.names.is_empty() && !r.converged && !is_away(report, &r.reason));
     let services = report.services.iter().filter(|s| show.shows(&s.name));
     let mut revisions: Vec<&str> = services.clone().map(|s| &*s.revision).collect();
     revisions.dedup();
@@ -54,11 +55,12 @@ pub fn render(report: &StatusReport, show: Show) -> String {
     }
     let now = Timestamp::parse(&report.time);
     for service in services.clone() {
-        table.row(columns.service(service, now));
+        let fit = if is_away(report, &service.reason) { Some(Fit::Cut) } else { None };
+        table.row(columns.service(service, now, fit));
     }
     let nothing = report.services.is_empty() && report.resources.is_empty();
     let mut out = if nothing { String::new() } else { table.render(show.width) };
-    let next = next_steps(others, services, show.width);
+    let next = next_steps(report, others, services, show.width);
     if !next.is_empty() {
         out.push('\n');
         out.push_str(&next);
@@ -110,7 +112,7 @@ impl Columns {
         header
     }
 
-    fn service(self, service: &ServiceReport, now: Option<Timestamp>) -> Vec<Cell> {
+    fn service(self, service: &ServiceReport, now: Option<Timestamp>, fit: Option<Fit>) -> Vec<Cell> {
         // What has ended has no age.
         let started = service.started_at.as_deref().filter(|_| service.exit_code.is_none()).and_then(Timestamp::parse);
         let mut cells = vec![
@@ -132,7 +134,7 @@ impl Columns {
             cells.push(or_dash(depends.join(",")));
         }
         // What is well may be cut; what is not says why, and to the end.
-        let fit = if service.serves() && !service.is_stalled() { Fit::Cut } else { Fit::Wrap };
+        let fit = fit.unwrap_or(if service.serves() && !service.is_stalled() { Fit::Cut } else { Fit::Wrap });
         cells.push(Cell::new(&service.message).fit(fit));
         cells
     }
@@ -149,6 +151,11 @@ impl Columns {
         cells.push(Cell::new(&resource.message).fit(Fit::Wrap));
         cells
     }
+}
+
+/// Whether something is as it is since the engine is away: that is said once, in the overall line.
+fn is_away(report: &StatusReport, reason: &str) -> bool {
+    !report.engine.reachable && reason == "EngineUnreachable"
 }
 
 /// `network env-manager`
@@ -178,6 +185,7 @@ pub fn style(phase: &str) -> Style {
 
 /// `next: reddb, kafka: …`, a line a reason that asks for somebody.
 fn next_steps<'a>(
+    report: &StatusReport,
     resources: impl Iterator<Item = &'a ResourceReport>,
     services: impl Iterator<Item = &'a ServiceReport>,
     width: Option<usize>,
@@ -193,6 +201,11 @@ fn next_steps<'a>(
     };
     for resource in resources {
         note(name_of(resource), reason(&resource.reason), None);
+    }
+    let (away, services): (Vec<_>, Vec<_>) = services.partition(|s| is_away(report, &s.reason));
+    if let Some(service) = away.first() {
+        // Of all of them it would be the same.
+        note("the engine".to_owned(), reason(&service.reason), service.next.as_deref());
     }
     for service in services {
         note(service.name.clone(), reason(&service.reason), service.next.as_deref());

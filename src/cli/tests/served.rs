@@ -325,8 +325,12 @@ async fn apply_beside_a_daemon_ends_as_it_would_alone() {
     let (code, out, _) = machine.run(&["apply"]).await;
     assert!(code == 3 && out.contains("next: kafka: "), "{code} {out}");
 
+    machine.environment.change_context(|context| context.engine.reachable = false);
+    assert_eq!(machine.run(&["apply", "--timeout", "100ms"]).await.0, 5, "the engine is away");
+
     machine.environment.remove("kafka");
     machine.environment.change_context(|context| {
+        context.engine.reachable = true;
         context.invalid_manifests = 1;
         context.findings = "error: unknown field `imagge`".to_owned();
     });

@@ -116,6 +116,26 @@ fn an_engine_that_is_away_and_a_daemon_that_only_looks_are_said() {
 }
 
 #[test]
+fn an_engine_that_is_away_is_not_said_of_each_service() {
+    let away = || at(Reason::EngineUnreachable, "the engine cannot be reached");
+    let mut v = view(vec![
+        (ResourceKey::network("n"), away()),
+        (ResourceKey::service("kafka"), away()),
+        (ResourceKey::service("redis"), away()),
+    ]);
+    (v.engine.reachable, v.engine.message) = (false, "connection refused".to_owned());
+    insta::assert_snapshot!(plain(&render(&v, false, &[], Some(60))), @r"
+    NAME   READY  STATUS    RESTARTS  AGE  MESSAGE
+    kafka  no     NotReady  0         -    the engine cannot be…
+    redis  no     NotReady  0         -    the engine cannot be…
+
+    next: the engine: start it, or correct `docker_host`; it
+          goes on by itself
+    not converged · unhealthy · 0 of 2 ready (0 required) · engine away: connection refused · ./manifests @ 3f2a91c
+    ");
+}
+
+#[test]
 fn findings_stand_between_the_table_and_the_overall_line() {
     let mut v = view(vec![(ResourceKey::service("redis"), ready(true, "PONG"))]);
     v.invalid_manifests = 1;

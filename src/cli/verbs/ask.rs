@@ -10,6 +10,7 @@ use super::Session;
 use crate::cli::args::duration;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::follow::until_converged;
+use crate::cli::layout::clean;
 use crate::cli::remote::Remote;
 use crate::cli::table::{self, Show};
 use crate::config::Loaded;
@@ -97,9 +98,10 @@ pub async fn sync(session: &Session, arguments: &Sync) -> Result<Exit, Failure> 
     let request = v1::SyncRequest { service_names: arguments.names.clone(), allow_prune: arguments.allow_prune };
     let v1::SyncResponse { revision, services, message } = remote.ask(remote.client.clone().sync(request)).await?;
     let revision = crate::source::short_revision(&revision);
-    say(session, &format!("read {services} {} at {revision}, and looked at the engine", plural(services, "service")));
+    let looked = if message.is_empty() { ", and looked at the engine" } else { "" };
+    say(session, &format!("read {services} {} at {revision}{looked}", plural(services, "service")));
     if !message.is_empty() {
-        session.terminal.err.print(&format!("note: {message}\n"));
+        session.terminal.err.print(&format!("note: {}\n", clean(&message)));
     }
     wait(session, &configuration, remote, arguments.wait, began, |_| true).await
 }
