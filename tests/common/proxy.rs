@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +23,8 @@ pub struct Proxy {
     pub socket: PathBuf,
     /// Request lines as they came.
     pub seen: Arc<Mutex<Vec<String>>>,
+    /// Requests that are being answered.
+    open: Arc<AtomicUsize>,
     _dir: tempfile::TempDir,
     _serving: JoinSet<()>,
 }
@@ -34,18 +37,31 @@ impl Proxy {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let rules = Arc::new(rules);
         let mut serving = JoinSet::new();
-        let log = Arc::clone(&seen);
+        let open = Arc::new(AtomicUsize::new(0));
+        let (log, count) = (Arc::clone(&seen), Arc::clone(&open));
         serving.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let (rules, log) = (Arc::clone(&rules), Arc::clone(&log));
+                let (rules, log, count) = (Arc::clone(&rules), Arc::clone(&log), Arc::clone(&count));
                 connections.spawn(async move {
                     // Whoever hangs up first ends it.
+                    count.fetch_add(1, Ordering::SeqCst);
                     let _ = serve(client, engine.as_ref(), &*rules, &log).await;
+                    count.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { socket, seen, _dir: dir, _serving: serving }
+        Self { socket, seen, open, _dir: dir, _serving: serving }
+    }
+
+    /// Request lines so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.seen.lock().expect("no test panics with it").clone()
+    }
+
+    /// How many requests are being answered right now.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 }
 
