@@ -68,6 +68,10 @@ pub async fn take<E: Engine>(engine: &E, stack: &str, me: &Holder, take_over: bo
     for _ in 0..ROUNDS {
         let holder = mark(engine, stack, &lease, me).await?;
         if holder == *me {
+            // Somebody may have died in a takeover, between removing the one and making the other.
+            if look_at(engine, stack, &guard).await?.is_some_and(|other| other.is_gone(me)) {
+                engine.remove_volume(&guard).await?;
+            }
             return Ok(Taken { from: None });
         }
         if !take_over && !holder.is_gone(me) {
@@ -106,8 +110,11 @@ pub async fn release<E: Engine>(engine: &E, stack: &str, me: &Holder) -> Result<
 /// # Errors
 /// Where somebody else's volume has the name, and those of the engine.
 pub async fn look<E: Engine>(engine: &E, stack: &str) -> Result<Option<Holder>, LeaseError> {
-    let volume = volume_name(stack);
-    let found = engine.list_volumes(&ObjectFilter::Names(vec![volume.clone()])).await?;
+    look_at(engine, stack, &volume_name(stack)).await
+}
+
+async fn look_at<E: Engine>(engine: &E, stack: &str, volume: &str) -> Result<Option<Holder>, LeaseError> {
+    let found = engine.list_volumes(&ObjectFilter::Names(vec![volume.to_owned()])).await?;
     found.iter().find(|v| v.name == volume).map(|v| read(v, stack)).transpose()
 }
 

@@ -63,6 +63,19 @@ async fn who_is_surely_gone_is_taken_over_from_and_who_may_be_there_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_one_who_died_in_a_takeover_has_left_is_cleared() {
+    let engine = FakeEngine::new(&[]);
+    // Of another host, it may be at it yet.
+    for (other, is_left) in [(gone(), false), (elsewhere(), true)] {
+        mark(&engine, STACK, &takeover_name(STACK), &other).await.unwrap();
+        let me = holder("env-manager run");
+        take(&engine, STACK, &me, false).await.unwrap();
+        assert_eq!(engine.volumes().contains(&takeover_name(STACK)), is_left);
+        release(&engine, STACK, &me).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_many_who_take_at_once_exactly_one_gets_it() {
     // From nothing, from one who is gone, and from one who died in the middle of a takeover.
     for (lease, takeover) in [(false, false), (true, false), (true, true)] {
