@@ -1,10 +1,12 @@
 //! Killed at every step (P11): the program dies before or after each engine call that changes
-//! something, and the next `apply` ends where an undisturbed one would have.
+//! something, and the next `apply`, or the next daemon, ends where an undisturbed one would have.
 //!
 //! Needs the feature `crash-points`.
 
 #![cfg(feature = "crash-points")]
 
+#[path = "common/running.rs"]
+mod running;
 #[path = "common/stack.rs"]
 mod stack;
 
@@ -14,12 +16,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::Value;
 use stack::engine::IMAGE;
-use stack::{Ran, Stack, service};
+use stack::{Ran, Stack, docker, service, soon, text};
 
 /// Stacks that are worked on at once; more only wait for the engine.
 const WORKERS: usize = 4;
 const SERVICES: [&str; 2] = ["app", "db"];
+
+/// Which changing call, from 1, and on which side of it.
+type Point = (usize, &'static str);
 
 /// Two services, one needs the other: networks, a named and an anonymous volume, files, a secret.
 fn describe(stack: &Stack, version: usize) {
@@ -39,7 +45,7 @@ fn describe(stack: &Stack, version: usize) {
 }
 
 /// Runs `apply` and lets it die. Returns the calls that were begun.
-fn apply_dying_at(stack: &Stack, at: Option<(usize, &str)>) -> Vec<String> {
+fn apply_dying_at(stack: &Stack, at: Option<Point>) -> Vec<String> {
     let count = stack.home().join("calls");
     let _ = std::fs::remove_file(&count);
     let mut command = stack.command(&["apply"]);
@@ -59,9 +65,69 @@ fn calls(count: &std::path::Path) -> Vec<String> {
     std::fs::read_to_string(count).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
+/// Runs a daemon and lets it die; one that is not to die ends once it is converged. With `edit` the
+/// services get that version while it runs. Returns the calls that were begun.
+fn daemon_dying_at(stack: &Stack, at: Option<Point>, edit: Option<usize>) -> Vec<String> {
+    let count = stack.home().join("calls");
+    let _ = std::fs::remove_file(&count);
+    let mut command = stack.daemon_command(&[]);
+    command.env("ENV_MANAGER_CRASH_COUNT_FILE", &count);
+    if let Some((number, side)) = at {
+        command.env("ENV_MANAGER_CRASH_AT", format!("{number}:{side}"));
+    }
+    let mut daemon = stack.daemon_begun(command);
+    // Ends where it is dead too.
+    let mut lives_until = |what: &str, is_so: &dyn Fn(&Value) -> bool| {
+        let so = |daemon: &running::Daemon| daemon.status().is_some_and(|status| is_so(&status));
+        soon(what, || (daemon.ended() || so(&daemon)).then_some(()));
+        !daemon.ended()
+    };
+    let mut lives = lives_until("a converged daemon", &|status| status["converged"] == true);
+    if let Some(version) = edit.filter(|_| lives) {
+        let before = stack.containers();
+        describe(stack, version);
+        let is_new = |status: &Value, name: &str| {
+            running::service(status, name).is_some_and(|s| text(&s["containerId"]) != before[name])
+        };
+        lives = lives_until("a daemon converged to the edit", &|status| {
+            status["converged"] == true && SERVICES.iter().all(|name| is_new(status, name))
+        });
+    }
+    if lives {
+        // The lease is given back: a call too.
+        daemon.signal("TERM");
+    }
+    let log = stack.home().join("daemon.log");
+    let end = daemon.end();
+    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    match at {
+        None => assert_eq!(end.code(), Some(0), "{}", said()),
+        Some(point) => assert_eq!(end.signal(), Some(6), "it should have died at {point:?}: {}", said()),
+    }
+    calls(&count)
+}
+
+/// The next daemon puts it right and ends well.
+fn is_carried_on(stack: &Stack, version: usize) {
+    let lease = format!("env-manager-lease-{}", stack.name());
+    let leases = || docker(&["volume", "ls", "--quiet", "--filter", &format!("name=^{lease}")]);
+    let daemon = stack.daemon();
+    daemon.converged();
+    is_so(stack, version);
+    // It owns the stack, and nothing of a takeover is left.
+    assert_eq!(leases(), lease);
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(leases(), "");
+}
+
 /// Exactly what is described, and nothing besides.
 fn is_as_described(stack: &Stack, version: usize) {
     stack.apply().exits(0);
+    is_so(stack, version);
+    is_in_order(stack);
+}
+
+fn is_so(stack: &Stack, version: usize) {
     stack.is_converged(&SERVICES);
     assert_eq!(stack.objects("network"), ["S-back", "env-manager-S"]);
     assert_eq!(stack.objects("volume"), ["S_data"]);
@@ -74,6 +140,9 @@ fn is_as_described(stack: &Stack, version: usize) {
     }
     let networks = stack.inspect("db")["NetworkSettings"]["Networks"].as_object().map(serde_json::Map::len);
     assert_eq!(networks, Some(2));
+}
+
+fn is_in_order(stack: &Stack) {
     assert!(stack.started_at("app") >= stack.started_at("db"), "P8");
 }
 
@@ -82,14 +151,19 @@ fn anonymous(stack: &Stack) -> String {
     stack::text(&mounts.iter().find(|m| m["Destination"] == "/anonymous").expect("it is mounted")["Name"])
 }
 
-/// Every call, before and after, shared among the workers. All that failed is told at the end.
-fn at_every_step(what: &str, calls: &[String], run: impl Fn(&Stack, usize, (usize, &'static str)) + Sync) {
-    assert!(!calls.is_empty(), "no call is counted: nothing would be tried");
+/// Every call, before and after.
+fn at_every_step(what: &str, calls: &[String], run: impl Fn(&Stack, usize, Point) + Sync) {
     let points: Vec<_> = (1..=calls.len()).flat_map(|n| [(n, "before"), (n, "after")]).collect();
+    at_each(what, calls, &points, run);
+}
+
+/// Each point, shared among the workers. All that failed is told at the end.
+fn at_each(what: &str, calls: &[String], points: &[Point], run: impl Fn(&Stack, usize, Point) + Sync) {
+    assert!(!calls.is_empty(), "no call is counted: nothing would be tried");
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
         for worker in 0..WORKERS {
-            let (next, failed, run, points) = (&next, &failed, &run, &points);
+            let (next, failed, run) = (&next, &failed, &run);
             scope.spawn(move || {
                 let fresh = || Stack::new(&format!("killed-{what}-{worker}"));
                 let mut stack = fresh();
@@ -182,7 +256,7 @@ fn p11_down_killed_at_any_call_is_carried_on_by_the_next() {
         describe(stack, 1);
         stack.apply().exits(0);
     };
-    let down = |stack: &Stack, at: Option<(usize, &str)>| {
+    let down = |stack: &Stack, at: Option<Point>| {
         let count = stack.home().join("calls");
         let _ = std::fs::remove_file(&count);
         let mut command = stack.command(&["down", "--volumes"]);
@@ -206,5 +280,101 @@ fn p11_down_killed_at_any_call_is_carried_on_by_the_next() {
         down(stack, Some(point));
         stack.run(&["down", "--volumes"]).exits(0);
         assert_eq!((stack.names(), stack.objects("network"), stack.objects("volume")), (vec![], vec![], vec![]));
+    });
+}
+
+#[test]
+fn p11_a_daemon_killed_at_any_call_of_a_cold_start_is_carried_on_by_the_next() {
+    let counted = {
+        let stack = Stack::new("killed-daemon-cold-count");
+        describe(&stack, 1);
+        let counted = daemon_dying_at(&stack, None, None);
+        is_carried_on(&stack, 1);
+        let again = daemon_dying_at(&stack, None, None);
+        assert!(again.iter().all(|c| c.contains("env-manager-lease-")), "P3: only the lease: {again:#?}");
+        counted
+    };
+    for operation in ["create_network", "create_volume", "create_container", "upload", "start", "remove_volume"] {
+        assert!(counted.iter().any(|c| c.contains(operation)), "{operation} is tried: {counted:#?}");
+    }
+    at_every_step("daemon-cold", &counted, |stack, _, point| {
+        stack.run(&["down", "--volumes"]).exits(0);
+        let _ = std::fs::remove_dir_all(stack.home().join("state"));
+        describe(stack, 1);
+        let begun = daemon_dying_at(stack, Some(point), None);
+        assert!(begun.len() >= point.0, "{begun:#?}");
+        is_carried_on(stack, 1);
+        is_in_order(stack);
+    });
+}
+
+#[test]
+fn p11_a_daemon_killed_at_any_call_of_a_replacement_is_carried_on_by_the_next() {
+    let counted = {
+        let stack = Stack::new("killed-daemon-replace-count");
+        describe(&stack, 1);
+        stack.apply().exits(0);
+        let counted = daemon_dying_at(&stack, None, Some(2));
+        is_carried_on(&stack, 2);
+        counted
+    };
+    for operation in ["create_container", "stop", "rename", "start", "remove_container", "remove_volume"] {
+        assert!(counted.iter().any(|c| c.contains(operation)), "{operation} is tried: {counted:#?}");
+    }
+    // Every call but the two of the lease, its side by turns: the engine sees the same calls as those of
+    // `apply`, where both sides are tried.
+    let points: Vec<_> = (2..counted.len()).map(|n| (n, if n % 2 == 0 { "before" } else { "after" })).collect();
+    at_each("daemon-replace", &counted, &points, |stack, number, point| {
+        let version = number + 1;
+        if stack.names().is_empty() {
+            describe(stack, 1);
+            stack.apply().exits(0);
+            stack.exec("db", &["sh", "-c", "echo kept > /data/mark; echo kept > /anonymous/mark"]);
+        }
+        let (before, volume) = (stack.containers(), anonymous(stack));
+        let begun = daemon_dying_at(stack, Some(point), Some(version));
+        assert!(begun.len() >= point.0, "{begun:#?}");
+        for name in SERVICES {
+            let parts = stack.names().into_iter().filter(|n| n.split('.').next() == Some(name)).count();
+            assert!(parts > 0, "nothing is left of {name}: {begun:#?}");
+        }
+        // Where it died before the edit, the next one meets it at its start.
+        describe(stack, version);
+        is_carried_on(stack, version);
+        let after = stack.containers();
+        for name in SERVICES {
+            assert_ne!(after[name], before[name], "{name}");
+        }
+        assert_eq!(anonymous(stack), volume, "rules 4");
+        assert_eq!(stack.exec("db", &["cat", "/data/mark", "/anonymous/mark"]), "kept\nkept");
+    });
+}
+
+#[test]
+fn p11_a_daemon_killed_while_it_takes_over_from_a_dead_one_is_taken_over_itself() {
+    let dead_one = |stack: &Stack| {
+        // Its lease is made, and nobody gives it back.
+        daemon_dying_at(stack, Some((1, "after")), None);
+    };
+    let counted = {
+        let stack = Stack::new("killed-lease-count");
+        describe(&stack, 1);
+        stack.apply().exits(0);
+        dead_one(&stack);
+        daemon_dying_at(&stack, None, None)
+    };
+    assert!(counted.iter().any(|c| c.contains(".takeover")), "it is taken over: {counted:#?}");
+    // The first and the last are those of any daemon, and tried above.
+    let points: Vec<_> = (2..counted.len()).flat_map(|n| [(n, "before"), (n, "after")]).collect();
+    at_each("lease", &counted, &points, |stack, _, point| {
+        if stack.names().is_empty() {
+            describe(stack, 1);
+            stack.apply().exits(0);
+        }
+        let before = stack.containers();
+        dead_one(stack);
+        daemon_dying_at(stack, Some(point), None);
+        is_carried_on(stack, 1);
+        assert_eq!(stack.containers(), before);
     });
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use env_manager::engine::docker::Docker;
 use env_manager::engine::{Engine, Inspected, ObjectFilter};
+use env_manager::lease::volume_name;
 use env_manager::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use env_manager::resource::desired::Service;
 use env_manager::resource::image::ImageRef;
@@ -229,6 +230,7 @@ fn stale_scopes(test: &str) -> Vec<String> {
         &["volume", "ls", "--format", "{{.Name}}"],
     ] {
         for name in docker(list).lines() {
+            let name = name.strip_prefix("env-manager-lease-").unwrap_or(name);
             let pid = name.strip_prefix(&prefix).and_then(|rest| rest.split(['-', '.']).next());
             let dead = |pid: &str| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists();
             if let Some(pid) = pid.filter(|pid| dead(pid)) {
@@ -259,8 +261,9 @@ fn clean(scope: &str) {
             run(&["volume", "rm", "-f", name]);
         }
     }
-    // Of a daemon that was killed.
-    run(&["volume", "rm", "-f", &format!("env-manager-lease-{scope}")]);
+    // Of daemons that were killed; no part of the stack, so not labelled as such.
+    let lease = volume_name(scope);
+    run(&["volume", "rm", "-f", &lease, &format!("{lease}.takeover")]);
 }
 
 pub fn names(names: &[&str]) -> ObjectFilter {

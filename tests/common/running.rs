@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -45,18 +45,22 @@ impl Stack {
         self.daemon_of(command)
     }
 
-    pub fn daemon_of(&self, mut command: Command) -> Daemon<'_> {
+    pub fn daemon_of(&self, command: Command) -> Daemon<'_> {
+        let mut daemon = self.daemon_begun(command);
+        soon("the daemon to answer", || {
+            assert!(!daemon.ended(), "it ended:\n{}", daemon.log());
+            daemon.ask("/livez").map(drop)
+        });
+        daemon
+    }
+
+    /// One that may end before it answers.
+    pub fn daemon_begun(&self, mut command: Command) -> Daemon<'_> {
         let path = self.home().join("daemon.log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&path).expect("a log");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
         let child = command.spawn().expect("the program starts");
-        let mut daemon = Daemon { stack: self, child, log: path };
-        let pid = daemon.pid();
-        soon("the daemon to answer", || {
-            assert!(!daemon.ended(), "it ended:\n{}", daemon.log());
-            (daemon.stack.daemon_file()?["pid"] == pid && daemon.ask("/livez").is_some()).then_some(())
-        });
-        daemon
+        Daemon { stack: self, child, log: path }
     }
 
     /// `daemon.json`.
@@ -86,10 +90,16 @@ impl Daemon<'_> {
 
     /// SIGTERM, and its exit code.
     #[track_caller]
-    pub fn stop(mut self) -> i32 {
+    pub fn stop(self) -> i32 {
         self.signal("TERM");
+        self.end().code().unwrap_or(-1)
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn end(mut self) -> ExitStatus {
         soon("the end of the daemon", || self.ended().then_some(()));
-        self.child.wait().expect("a child").code().unwrap_or(-1)
+        self.child.wait().expect("a child")
     }
 
     pub fn kill(mut self) {
@@ -99,7 +109,9 @@ impl Daemon<'_> {
 
     /// Body of a GET, whatever the code.
     pub fn ask(&self, path: &str) -> Option<String> {
-        let address = text(&self.stack.daemon_file()?["http"]);
+        // An earlier one's address may be anybody's by now.
+        let file = self.stack.daemon_file().filter(|file| file["pid"] == self.pid())?;
+        let address = text(&file["http"]);
         get(&address, path)
     }
 
