@@ -55,7 +55,8 @@ pub fn local<T>(request: &Request<T>, what: &str) -> Result<Peer, Status> {
     )))
 }
 
-/// Takes out every text that a person or program wrote: they may name files, users and hosts.
+/// Takes out every text that a person or program wrote, since they may name files, users and hosts; and ids of
+/// containers (P16).
 pub fn without_texts(convergence: &mut v1::Convergence) {
     // Exhaustive: whether a new field is for everybody is decided here.
     let v1::Convergence {
@@ -98,7 +99,7 @@ fn service_without_texts(service: &mut v1::ServiceStatus) {
         generation: _,
         observed_generation: _,
         converged: _,
-        container_id: _,
+        container_id,
         image: _,
         ports: _,
         stand_in: _,
@@ -112,6 +113,7 @@ fn service_without_texts(service: &mut v1::ServiceStatus) {
     } = service;
     message.clear();
     next.clear();
+    container_id.clear();
     for v1::Condition { r#type: _, status: _, reason: _, message, last_transition_time: _ } in conditions {
         message.clear();
     }

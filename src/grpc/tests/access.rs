@@ -73,7 +73,7 @@ async fn callers_elsewhere_read_the_state_without_its_texts_and_nothing_else() {
     let status = remote.get_convergence(v1::GetConvergenceRequest::default()).await.unwrap().into_inner();
     assert!(is_silent(status.encode_to_vec()), "{status:?}");
     let service = &status.convergence.as_ref().unwrap().services[0];
-    assert_eq!((service.reason.as_str(), service.next.as_str()), ("DiskFull", ""));
+    assert_eq!((service.reason.as_str(), service.next.as_str(), service.container_id.as_str()), ("DiskFull", "", ""));
     let mut watch = remote.watch_convergence(v1::WatchConvergenceRequest::default()).await.unwrap().into_inner();
     let first = message(&mut watch).await;
     assert!(first.whole && is_silent(first.encode_to_vec()), "{first:?}");
