@@ -14,7 +14,7 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/quick/env-manager
 CHOICE := .env-manager/config
 CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
 
-.PHONY: help up down status plan images build test lint bench engine test-tools clean
+.PHONY: help up down status plan images build test lint bench engine test-tools python-env clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -49,10 +49,13 @@ build: ## the program, at target/quick/env-manager
 	@$(CARGO) build --quiet --profile quick
 	echo "✓ $$($(BIN) version | head -n 1) built"
 
+python-env: # grpcio in a virtual environment, for the examples under python/
+	@deploy/python-env
+
 test-tools: # Debian packages that tests and benchmark need
 	@deploy/test-tools
 
-test: engine test-tools ## all tests, against a real engine
+test: engine test-tools python-env ## all tests, against a real engine
 	@deploy/local-images/build
 	if $(CARGO) nextest --version >/dev/null 2>&1; then
 		$(CARGO) nextest run --all-features
@@ -64,7 +67,7 @@ lint: ## format, clippy, shellcheck
 	@$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --all-features -- -D warnings
 	if command -v shellcheck >/dev/null; then
-		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/test-tools \
+		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/python-env deploy/test-tools \
 			deploy/local-images/build deploy/local-images/*/rootfs deploy/local-images/*/*-run deploy/local-images/redis/redis-server
 	fi
 
