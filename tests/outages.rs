@@ -1,0 +1,274 @@
+//! Docker stops, dies and hangs below a daemon (P12: outages are weather), on an engine of each test's
+//! own. What is asserted is state; nothing is timed, and what takes a while is waited for.
+
+#[path = "common/private_engine.rs"]
+mod private_engine;
+#[path = "common/running.rs"]
+mod running;
+#[path = "common/stack.rs"]
+mod stack;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use private_engine::PrivateEngine;
+use running::{Daemon, service};
+use serde_json::Value;
+use stack::engine::IMAGE;
+use stack::{Stack, idle, soon, text};
+
+/// Nothing of the engine's network is reached from here: so it is asked by commands in containers.
+const PROBE: &str = "probes: { startup: { exec: { command: [\"true\"] } } }";
+
+fn daemon<'a>(stack: &'a Stack, engine: &PrivateEngine) -> Daemon<'a> {
+    stack.daemon_with(|command| {
+        command.env("DOCKER_HOST", engine.host());
+    })
+}
+
+/// Three services, two of which wait for the first.
+fn describe(stack: &Stack) {
+    let waits = format!("dependsOn: [db]\n{PROBE}");
+    stack.describe(&[idle("db", PROBE), idle("app", &waits), idle("web", &waits)]);
+}
+
+/// Names of all containers of the engine, without the scope: their ids.
+fn containers(engine: &PrivateEngine, stack: &Stack) -> BTreeMap<String, String> {
+    let listed = engine.docker(&["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.ID}}"]);
+    let parts = listed.lines().filter_map(|line| line.split_once(' '));
+    let short = |name: &str| name.strip_prefix(&format!("{}-", stack.name())).unwrap_or(name).to_owned();
+    parts.map(|(name, id)| (short(name), id.to_owned())).collect()
+}
+
+#[track_caller]
+fn all_run(engine: &PrivateEngine, count: usize) {
+    assert_eq!(engine.docker(&["ps", "-q"]).lines().count(), count, "{}", engine.docker(&["ps", "-a"]));
+}
+
+/// Code and body of a GET.
+fn ask(daemon: &Daemon, path: &str) -> (String, String) {
+    let file = daemon.stack.daemon_file().expect("it runs");
+    let mut stream = TcpStream::connect(text(&file["http"])).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers in time");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head.split(' ').nth(1).expect("a code").to_owned(), body.to_owned())
+}
+
+/// Waits until every service says that Docker is away (what was ready last is not forgotten). The
+/// daemon itself is well.
+#[track_caller]
+fn says_it_is_away(daemon: &Daemon) -> Value {
+    let status = daemon.until("everything EngineUnreachable", |status| {
+        let services = status["services"].as_array().expect("a list");
+        status["engine"]["reachable"] == false
+            && !services.is_empty()
+            && services.iter().all(|s| s["reason"] == "EngineUnreachable")
+    });
+    assert_eq!((&status["converged"], &status["healthy"]), (&false.into(), &false.into()), "{status:#}");
+    assert_eq!(ask(daemon, "/livez").0, "200");
+    let (code, body) = ask(daemon, "/health");
+    assert_eq!(code, "503", "{body}");
+    status
+}
+
+/// How often that is in the history.
+fn times_told(daemon: &Daemon, reason: &str) -> usize {
+    daemon.events().iter().filter(|event| event["reason"] == reason).count()
+}
+
+#[test]
+fn p12_without_docker_the_daemon_stays_up_and_says_so_and_goes_on_when_there_is_one() {
+    let Some(mut engine) = PrivateEngine::with(&[IMAGE]) else { return };
+    let stack = Stack::new("outage-absent");
+    describe(&stack);
+    let daemon = daemon(&stack, &engine);
+    let status = says_it_is_away(&daemon);
+    let why = text(&status["engine"]["error"]);
+    assert!(why.contains("docker.sock"), "{why}");
+    let (code, body) = ask(&daemon, "/readyz");
+    assert_eq!(code, "503", "{body}");
+    assert!(body.contains("the engine does not answer") && body.contains("docker.sock"), "{body}");
+
+    engine.start();
+    daemon.converged();
+    all_run(&engine, 3);
+    assert_eq!(ask(&daemon, "/health").0, "200");
+    assert_eq!((times_told(&daemon, "EngineUnreachable"), times_told(&daemon, "EngineReachable")), (1, 1));
+    assert_eq!(daemon.stop(), 0);
+}
+
+/// Everything is Ready, Docker ends by `signal` and comes back.
+fn docker_is_ended_and_comes_back(name: &str, signal: &str) {
+    let Some(mut engine) = PrivateEngine::with(&[IMAGE]) else { return };
+    engine.start();
+    let stack = Stack::new(name);
+    describe(&stack);
+    let daemon = daemon(&stack, &engine);
+    daemon.converged();
+    let before = containers(&engine, &stack);
+
+    engine.end(signal);
+    says_it_is_away(&daemon);
+    assert_eq!((times_told(&daemon, "EngineUnreachable"), times_told(&daemon, "EngineReachable")), (1, 0));
+
+    engine.start();
+    daemon.converged();
+    all_run(&engine, 3);
+    assert_eq!(containers(&engine, &stack), before, "the same ones");
+    assert_eq!((times_told(&daemon, "EngineUnreachable"), times_told(&daemon, "EngineReachable")), (1, 1));
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn p12_docker_stops_below_what_is_ready_and_comes_back() {
+    docker_is_ended_and_comes_back("outage-stopped", "TERM");
+}
+
+#[test]
+fn p12_docker_is_killed_below_what_is_ready_and_comes_back() {
+    docker_is_ended_and_comes_back("outage-killed", "KILL");
+}
+
+/// Containers of an engine that is dead that it had created and not started.
+fn never_started(engine: &PrivateEngine) -> usize {
+    let folders = std::fs::read_dir(engine.path("data/containers")).expect("a folder");
+    let states = folders.filter_map(|folder| {
+        let text = std::fs::read_to_string(folder.expect("a folder").path().join("config.v2.json")).ok()?;
+        serde_json::from_str::<Value>(&text).ok()
+    });
+    states.filter(|state| text(&state["State"]["StartedAt"]).starts_with("0001-")).count()
+}
+
+#[test]
+fn p12_docker_killed_between_create_and_start_leaves_nothing_behind() {
+    let names = ["a1", "a2", "a3", "a4", "a5", "a6"];
+    let Some(mut engine) = PrivateEngine::with(&[IMAGE]) else { return };
+    engine.start();
+    let stack = Stack::new("outage-between");
+    stack.describe(&names.map(|name| idle(name, "")));
+    let daemon = daemon(&stack, &engine);
+    let mut hit = 0;
+    for _ in 0..3 {
+        soon("a container that is not started yet", || {
+            (!engine.docker(&["ps", "-aq", "--filter", "status=created"]).is_empty()).then_some(())
+        });
+        engine.end("KILL");
+        hit += never_started(&engine);
+        engine.start();
+        daemon.converged();
+        assert_eq!(containers(&engine, &stack).into_keys().collect::<Vec<_>>(), names);
+        all_run(&engine, names.len());
+        let ids = engine.docker(&["ps", "-q"]);
+        engine.docker(&[&["rm", "-f"][..], &ids.lines().collect::<Vec<_>>()].concat());
+    }
+    assert_ne!(hit, 0, "in no round anything was between create and start");
+    daemon.converged();
+    assert_eq!(daemon.stop(), 0);
+}
+
+/// Debian's registry, on the engine's own loopback.
+struct Registry(Child);
+
+impl Registry {
+    fn start(engine: &PrivateEngine) -> Option<Self> {
+        let config = engine.path("registry.yml");
+        let data = engine.path("registry");
+        let lines = format!(
+            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\n\
+             http: {{ addr: '{}' }}\n",
+            data.display(),
+            Self::ADDRESS
+        );
+        std::fs::write(&config, lines).expect("a file");
+        if std::process::Command::new("docker-registry").arg("--version").output().is_err() {
+            eprintln!("skipped: docker-registry is not installed; deploy/test-tools installs it");
+            return None;
+        }
+        let mut command = engine.inside("docker-registry");
+        command.arg("serve").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
+        Some(Self(command.spawn().expect("nsenter is there")))
+    }
+
+    const ADDRESS: &str = "127.0.0.1:5000";
+
+    fn signal(&self, signal: &str) {
+        let parent = self.0.id();
+        let child = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("it runs");
+        for pid in [child.trim(), &parent.to_string()] {
+            let sent = std::process::Command::new("kill").args([&format!("-{signal}"), pid]).status();
+            assert!(sent.expect("kill is there").success());
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn p12_docker_killed_during_a_pull_pulls_again() {
+    let Some(mut engine) = PrivateEngine::with(&[IMAGE]) else { return };
+    engine.start();
+    let Some(registry) = Registry::start(&engine) else { return };
+    let image = format!("{}/em-test/busybox:1", Registry::ADDRESS);
+    engine.docker(&["tag", IMAGE, &image]);
+    // It may not listen yet.
+    soon("the image to be there", || {
+        let pushed =
+            std::process::Command::new("docker").args(["--host", &engine.host(), "push", "-q", &image]).output();
+        pushed.expect("docker is installed").status.success().then_some(())
+    });
+    engine.docker(&["rmi", IMAGE, &image]);
+
+    let stack = Stack::new("outage-pull");
+    let body = format!("image: {image}\npullPolicy: IfNotPresent\ncommand: [sleep, \"1000000\"]");
+    stack.describe(&[stack::service("web", &body)]);
+    registry.signal("STOP");
+    let daemon = daemon(&stack, &engine);
+    daemon.service_is("web", "it is pulled", |web| web["reason"] == "Pulling");
+    engine.end("KILL");
+    says_it_is_away(&daemon);
+    registry.signal("CONT");
+    engine.start();
+    let status = daemon.converged();
+    assert_eq!(service(&status, "web").expect("it is there")["ready"], true);
+    all_run(&engine, 1);
+    assert_eq!(engine.docker(&["images", "-q", &image]).lines().count(), 1);
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn p12_docker_hangs_and_is_found_out_and_goes_on() {
+    let Some(mut engine) = PrivateEngine::with(&[IMAGE]) else { return };
+    engine.start();
+    let stack = Stack::new("outage-hanging");
+    describe(&stack);
+    let daemon = stack.daemon_with(|command| {
+        command.env("DOCKER_HOST", engine.host()).env("ENV_MANAGER_RESYNC", "2s");
+    });
+    daemon.converged();
+    let before = containers(&engine, &stack);
+
+    engine.signal("STOP");
+    // The deadline of a list is half a minute; then it is asked whether it is there at all.
+    let away = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| says_it_is_away(&daemon)));
+    let status = away.unwrap_or_else(|_| says_it_is_away(&daemon));
+    assert!(text(&status["engine"]["error"]).contains("within"), "{status:#}");
+    assert_eq!((times_told(&daemon, "EngineUnreachable"), times_told(&daemon, "EngineReachable")), (1, 0));
+
+    engine.signal("CONT");
+    daemon.converged();
+    assert_eq!(containers(&engine, &stack), before);
+    all_run(&engine, 3);
+    assert_eq!((times_told(&daemon, "EngineUnreachable"), times_told(&daemon, "EngineReachable")), (1, 1));
+    assert_eq!(daemon.stop(), 0);
+}
