@@ -11,7 +11,7 @@ use super::wakes::Trigger;
 use super::weather::Met;
 use super::{Controller, Shared, lock};
 use crate::clock::Timestamp;
-use crate::engine::{Engine, EngineInfo};
+use crate::engine::Engine;
 use crate::plan::{FieldChange, Mode, Plan};
 use crate::queue;
 use crate::resource::ResourceKey;
@@ -116,11 +116,6 @@ impl<E: Engine> Controller<E> {
     /// Whether the engine answers, as it changes.
     pub fn weather(&self) -> watch::Receiver<Met> {
         self.shared.weather.subscribe()
-    }
-
-    /// The engine answered somebody.
-    pub fn is_there(&self, info: &EngineInfo) {
-        let _ = self.shared.weather.answers(info, self.shared.clock.now());
     }
 
     /// Of every resource that is known or on its way out; one that has not been looked at is Pending.

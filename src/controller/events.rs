@@ -12,7 +12,7 @@ use super::telling::Listening;
 use super::wakes::Trigger;
 use super::weather::is_absence;
 use super::{Controller, Shared};
-use crate::engine::{Engine, EngineError, EngineEvent, EventKind};
+use crate::engine::{Engine, EngineError, EngineEvent, EngineInfo, EventKind};
 use crate::resource::ResourceKey;
 use crate::resource::event::{Actor, EventReason};
 use crate::resource::labels;
@@ -110,18 +110,24 @@ impl<E: Engine> Controller<E> {
         loop {
             match shared.engine.info().await {
                 Ok(info) => {
-                    if let Some(outage) = shared.weather.answers(&info, shared.clock.now()) {
-                        let outage = humantime::format_duration(Duration::from_secs(outage.as_secs()));
-                        info!("🐳 Docker answers again, after {outage}");
-                        let message = format!("the engine answers again, after {outage}");
-                        shared.tell(None, EventReason::EngineReachable, message, Actor::EnvManager);
-                    }
+                    self.is_there(&info);
                     // Also where it answers: a stream that breaks at once must not spin.
                     return sleep(RECONNECT).await;
                 }
                 Err(error) => self.is_away(&error),
             }
             sleep(RECONNECT).await;
+        }
+    }
+
+    /// The engine answers: said once in the log and the history, where it had not.
+    pub fn is_there(&self, info: &EngineInfo) {
+        let shared = &self.shared;
+        if let Some(outage) = shared.weather.answers(info, shared.clock.now()) {
+            let outage = humantime::format_duration(Duration::from_secs(outage.as_secs()));
+            info!("🐳 Docker answers again, after {outage}");
+            let message = format!("the engine answers again, after {outage}");
+            shared.tell(None, EventReason::EngineReachable, message, Actor::EnvManager);
         }
     }
 

@@ -63,7 +63,9 @@ impl PrivateEngine {
     pub fn with(images: &[&str]) -> Option<Self> {
         let mut engine = Self::new()?;
         engine.start();
-        images.iter().for_each(|image| engine.load(image));
+        for image in images {
+            engine.load(image);
+        }
         engine.end("TERM");
         Some(engine)
     }
