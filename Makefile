@@ -71,10 +71,11 @@ lint: ## format, clippy, shellcheck
 			deploy/local-images/build deploy/local-images/*/rootfs deploy/local-images/*/*-run deploy/local-images/redis/redis-server
 	fi
 
-# BENCH="--rounds 3", "--quick", "--sweep": docs/benchmarks.md.
-bench: engine test-tools ## cold start and no-op, against docker-compose and the floor
+# BENCH="--rounds 3", "--quick", "--sweep"; BENCH_DAEMON="--tries 10", "--quick": docs/benchmarks.md.
+bench: engine test-tools ## cold start and no-op, against docker-compose and the floor; the daemon's delays and cost
 	@deploy/local-images/build
 	$(CARGO) bench --quiet --profile quick --bench converge -- $(BENCH)
+	$(CARGO) bench --quiet --profile quick --bench daemon -- $(BENCH_DAEMON)
 
 clean: ## removes what Cargo built; images and services stay
 	@$(CARGO) clean

@@ -1,9 +1,9 @@
-//! A program run to its end and measured, which does not outlive the benchmark.
+//! A program that is run and measured, and does not outlive the benchmark.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -23,23 +23,16 @@ pub struct Measured {
 }
 
 /// Fails unless it exits with 0 within `limit`. What it writes goes to `log`, and its end into the error.
-pub async fn run(mut command: Command, log: &Path, limit: Duration) -> Result<Measured> {
-    let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let files = File::create(log).and_then(|out| Ok((out.try_clone()?, out)));
-    let (out, err) = files.or_else(|e| error(format!("{}: {e}", log.display())))?;
-    // A group of its own, so that a Ctrl-C at the terminal reaches the benchmark alone, which then ends it.
-    command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
-
-    let begin = Instant::now();
-    let child = command.spawn().or_else(|e| error(format!("cannot run {name}: {e}")))?;
-    let mut guard = Guard(Some(Pid::from_child(&child)));
+pub async fn run(command: Command, log: &Path, limit: Duration) -> Result<Measured> {
+    let name = name(&command);
+    let (child, begin, mut guard) = start(command, log)?;
     let waiting = spawn_blocking(move || {
         let used = child.wait4();
         (used, begin.elapsed())
     });
     let (used, wall) = match timeout(limit, waiting).await {
         Ok(Ok((Ok(used), wall))) => {
-            guard.0 = None;
+            guard.reaped();
             (used, wall)
         }
         Ok(Ok((Err(e), _))) => return error(format!("cannot wait for {name}: {e}")),
@@ -53,8 +46,36 @@ pub async fn run(mut command: Command, log: &Path, limit: Duration) -> Result<Me
     Ok(Measured { wall, cpu, max_rss_kib: used.rusage.maxrss / 1024 })
 }
 
+/// What it writes goes to `log`. The time is that before the fork.
+pub fn start(mut command: Command, log: &Path) -> Result<(Child, Instant, Guard)> {
+    let files = File::create(log).and_then(|out| Ok((out.try_clone()?, out)));
+    let (out, err) = files.or_else(|e| error(format!("{}: {e}", log.display())))?;
+    // A group of its own, so that a Ctrl-C at the terminal reaches the benchmark alone, which then ends it.
+    command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
+
+    let begin = Instant::now();
+    let child = command.spawn().or_else(|e| error(format!("cannot run {}: {e}", name(&command))))?;
+    let guard = Guard(Some(Pid::from_child(&child)));
+    Ok((child, begin, guard))
+}
+
+fn name(command: &Command) -> String {
+    Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Kills the group when dropped, unless it has been reaped: its number may be another's then.
-struct Guard(Option<Pid>);
+pub struct Guard(Option<Pid>);
+
+impl Guard {
+    pub fn reaped(&mut self) {
+        self.0 = None;
+    }
+
+    pub fn terminate(&self) -> Result<()> {
+        let Some(group) = self.0 else { return Ok(()) };
+        kill_process_group(group, Signal::TERM).or_else(|e| error(format!("cannot end {group:?}: {e}")))
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -65,7 +86,8 @@ impl Drop for Guard {
     }
 }
 
-fn tail(log: &Path) -> String {
+/// The last lines.
+pub fn tail(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();

@@ -8,23 +8,26 @@
 //! | `floor` | the least that any program would have to do |
 //! | `child` | a program run and measured |
 //! | `docker` | the engine's API over its socket |
+//! | `frame` | what it shares with the other benchmark: the begin and the end |
 //! | `report` | JSON lines and the table |
 
+#[allow(dead_code, reason = "the other benchmark uses the rest")]
 mod child;
+#[allow(dead_code, reason = "the other benchmark uses the rest")]
 mod docker;
 mod floor;
+mod frame;
 mod report;
 mod services;
 mod stage;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::Parser;
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use child::Measured;
 use docker::{Docker, Result, error};
@@ -88,18 +91,7 @@ fn main() -> ExitCode {
         println!("run me as `make bench` or `cargo bench --profile quick --bench converge`");
         return ExitCode::SUCCESS;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done = match runtime {
-        Ok(runtime) => runtime.block_on(start(&arguments)),
-        Err(e) => error(format!("cannot start the runtime: {e}")),
-    };
-    match done {
-        Ok(code) => code,
-        Err(e) => {
-            eprintln!("error: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    frame::run(start(&arguments))
 }
 
 async fn start(arguments: &Arguments) -> Result<ExitCode> {
@@ -108,33 +100,13 @@ async fn start(arguments: &Arguments) -> Result<ExitCode> {
         println!("{}", floor::run(&docker, manifests, arguments.floor()).await?);
         return Ok(ExitCode::SUCCESS);
     }
-
-    let _lock = stage::lock()?;
-    let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = signals else {
-        return error("cannot listen to signals");
-    };
-    // Dropping the rounds kills the program that is being measured; then the stage is cleaned.
-    let ended = tokio::select! {
-        done = timeout(ALL, rounds(&docker, arguments)) => match done {
-            Ok(done) => done.map(|()| ExitCode::SUCCESS),
-            Err(_) => error(format!("not done after {ALL:?}")),
-        },
-        _ = interrupt.recv() => Ok(ExitCode::from(130)),
-        _ = terminate.recv() => Ok(ExitCode::from(143)),
-        _ = hangup.recv() => Ok(ExitCode::from(129)),
-    };
-    eprintln!("removing what the benchmark made");
-    let cleaned = stage::clean(&docker, true).await;
-    let code = ended?;
-    cleaned.map(|()| code)
+    frame::on_stage(&docker, ALL, rounds(&docker, arguments)).await
 }
 
 async fn rounds(docker: &Docker, arguments: &Arguments) -> Result<()> {
     let bench = Bench::new(docker, arguments)?;
-    stage::clean(docker, false).await?;
     stage::preflight(docker).await?;
-    let mut report = Report::new(&bench.target, if arguments.sweep { "floor-sweep" } else { "converge" })?;
+    let mut report = Report::new(&frame::target(), if arguments.sweep { "floor-sweep" } else { "converge" })?;
     let about = bench.about().await?;
     println!("{about}");
     report.line(&about)?;
@@ -154,20 +126,16 @@ struct Bench<'a> {
     docker: &'a Docker,
     options: floor::Options,
     root: PathBuf,
-    target: PathBuf,
     /// Manifests, state and logs.
     temporary: tempfile::TempDir,
 }
 
 impl<'a> Bench<'a> {
     fn new(docker: &'a Docker, arguments: &Arguments) -> Result<Self> {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let temporary = tempfile::Builder::new().prefix("em-bench-").tempdir();
-        let temporary = temporary.or_else(|e| error(format!("cannot make a temporary folder: {e}")))?;
+        let root = frame::root();
+        let temporary = frame::temporary()?;
         stage::copy_manifests(&root.join("manifests"), &temporary.path().join("manifests"))?;
-        // target/PROFILE/env-manager
-        let target = Path::new(env!("CARGO_BIN_EXE_env-manager")).ancestors().nth(2).unwrap_or(&root).join("bench");
-        Ok(Self { docker, options: arguments.floor(), root, target, temporary })
+        Ok(Self { docker, options: arguments.floor(), root, temporary })
     }
 
     fn manifests(&self) -> PathBuf {
@@ -175,17 +143,10 @@ impl<'a> Bench<'a> {
     }
 
     async fn about(&self) -> Result<Value> {
-        let engine = self.docker.get("/version").await?;
-        let (_, now) = now();
-        Ok(json!({
-            "date": humantime::format_rfc3339_seconds(now).to_string(),
-            "engine": engine["Version"],
-            "kernel": engine["KernelVersion"],
-            "cores": std::thread::available_parallelism().map_or(0, usize::from),
-            "profile": if cfg!(debug_assertions) { "debug" } else { "optimised" },
-            "floor": {"concurrency": self.options.concurrency, "ahead": self.options.ahead},
-            "stage": "images present; no containers, networks or volumes; page cache warm",
-        }))
+        let mut about = frame::about(self.docker).await?;
+        about["floor"] = json!({"concurrency": self.options.concurrency, "ahead": self.options.ahead});
+        about["stage"] = json!("images present; no containers, networks or volumes; page cache warm");
+        Ok(about)
     }
 
     fn command(&self, who: Who) -> Command {
@@ -205,12 +166,7 @@ impl<'a> Bench<'a> {
             }
             Who::Floor => self.floor(self.options),
         };
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("ENV_MANAGER_") || text.starts_with("COMPOSE_") || text == "REDDB_ADMIN_TOKEN" {
-                command.env_remove(&name);
-            }
-        }
+        frame::with_environment_cleared(&mut command);
         command.env("DOCKER_HOST", self.docker.host()).current_dir(self.temporary.path());
         command
     }
@@ -229,8 +185,8 @@ impl<'a> Bench<'a> {
     async fn one(&self, who: Who, round: usize, report: &mut Report) -> Result<()> {
         stage::clean(self.docker, false).await?;
         sleep(SETTLE).await;
-        let load = load();
-        let (begin, wall_begin) = now();
+        let load = frame::load();
+        let (begin, wall_begin) = frame::now();
         let mut measured = self.run(self.command(who)).await?;
         if who == Who::Compose {
             match timeout(RUN, stage::all_healthy(self.docker)).await {
@@ -308,15 +264,4 @@ fn contender(who: Who) -> Contender {
         Who::Compose => Contender::Compose,
         Who::Floor => Contender::Floor,
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the engine's times are times of day of this machine")]
-fn now() -> (Instant, SystemTime) {
-    (Instant::now(), SystemTime::now())
-}
-
-/// The load average of the last minute.
-fn load() -> f64 {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 #[derive(Clone, Debug)]
@@ -45,6 +45,10 @@ impl Docker {
         Ok(Self { socket: path.into() })
     }
 
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     pub fn host(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
@@ -52,22 +56,10 @@ impl Docker {
     /// Status and body, whatever they are.
     pub async fn raw(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
         let failed = |e: std::io::Error| Error(format!("{method} {path} at {}: {e}", self.host()));
-        let mut stream = UnixStream::connect(&self.socket).await.map_err(failed)?;
-        let mut request = format!(
-            "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        )
-        .into_bytes();
-        request.extend_from_slice(body);
-        stream.write_all(&request).await.map_err(failed)?;
-        let mut answer = Vec::with_capacity(4096);
-        stream.read_to_end(&mut answer).await.map_err(failed)?;
-
-        let status = std::str::from_utf8(answer.get(9..12).unwrap_or_default()).ok().and_then(|s| s.parse().ok());
-        let end = answer.windows(4).position(|w| w == b"\r\n\r\n");
-        match (status, end) {
-            (Some(status), Some(end)) => Ok((status, answer.split_off(end + 4))),
-            _ => error(format!("{method} {path}: the engine's answer is not HTTP")),
+        let stream = UnixStream::connect(&self.socket).await.map_err(failed)?;
+        match ask(stream, method, path, kind, body).await.map_err(failed)? {
+            Some(answer) => Ok(answer),
+            None => error(format!("{method} {path}: the engine's answer is not HTTP")),
         }
     }
 
@@ -97,6 +89,29 @@ impl Docker {
             _ => Vec::new(),
         })
     }
+}
+
+/// One exchange over a fresh connection: status and body. `None`: the answer is not HTTP.
+pub async fn ask(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: &str,
+    path: &str,
+    kind: &str,
+    body: &[u8],
+) -> std::io::Result<Option<(u16, Vec<u8>)>> {
+    let mut request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(body);
+    stream.write_all(&request).await?;
+    let mut answer = Vec::with_capacity(4096);
+    stream.read_to_end(&mut answer).await?;
+
+    let status = std::str::from_utf8(answer.get(9..12).unwrap_or_default()).ok().and_then(|s| s.parse().ok());
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n");
+    Ok(status.zip(end).map(|(status, end)| (status, answer.split_off(end + 4))))
 }
 
 fn all(what: &str) -> &'static str {

@@ -1,14 +1,13 @@
 //! JSON lines as they come, and the table at the end.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::child::Measured;
-use crate::docker::{Result, error};
+use crate::docker::Result;
+use crate::frame::{Lines, ms, round_1};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Case {
@@ -41,8 +40,7 @@ struct Sample {
 }
 
 pub struct Report {
-    file: File,
-    pub path: PathBuf,
+    lines: Lines,
     samples: BTreeMap<(Case, Contender), Vec<Sample>>,
     /// Created, started, ready per service.
     timelines: BTreeMap<(String, Contender), Vec<[Option<f64>; 3]>>,
@@ -58,15 +56,12 @@ const AIMS: [(Case, Contender, Contender, f64); 3] = [
 
 impl Report {
     pub fn new(folder: &Path, name: &str) -> Result<Self> {
-        let path = folder.join(format!("{name}.jsonl"));
-        let file = std::fs::create_dir_all(folder).and_then(|()| File::create(&path));
-        let file = file.or_else(|e| error(format!("{}: {e}", path.display())))?;
-        let (samples, timelines) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { file, path, samples, timelines, loads: Vec::new() })
+        let lines = Lines::new(folder, name)?;
+        Ok(Self { lines, samples: BTreeMap::new(), timelines: BTreeMap::new(), loads: Vec::new() })
     }
 
     pub fn line(&mut self, value: &Value) -> Result<()> {
-        writeln!(self.file, "{value}").or_else(|e| error(format!("{}: {e}", self.path.display())))
+        self.lines.add(value)
     }
 
     /// Round 0 is the warm-up: written and not counted.
@@ -164,7 +159,7 @@ impl Report {
         println!(
             "\nload average before the runs: {least:.2} to {most:.2}; figures of a machine at other work are noise"
         );
-        println!("every run: {}", self.path.display());
+        println!("every run: {}", self.lines.path.display());
         Ok(())
     }
 
@@ -202,12 +197,4 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
         n if n % 2 == 1 => Some(values[middle]),
         _ => Some(f64::midpoint(values[middle - 1], values[middle])),
     }
-}
-
-fn ms(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |v| if v < 100.0 { format!("{v:.1} ms") } else { format!("{v:.0} ms") })
-}
-
-fn round_1(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
 }

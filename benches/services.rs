@@ -35,7 +35,8 @@ pub enum Probe {
     Exec { command: &'static [&'static str] },
 }
 
-const NODE: Service = Service {
+/// What most of them have in common.
+pub const NODE: Service = Service {
     name: "",
     image: "env-manager-local/infermesh:stand-in",
     command: &["meshd", "start", "--config", "/config/node.yaml"],

@@ -18,6 +18,8 @@ use crate::services::{SERVICES, Service};
 pub const STACK: &str = "em-bench";
 pub const PROJECT: &str = "em-test-compose";
 pub const STACK_LABEL: &str = "dev.env-manager.stack";
+/// Of the volume by which a daemon owns its stack: one that was killed leaves it.
+const LEASE_LABEL: &str = "dev.env-manager.lease";
 const PROJECT_LABEL: &str = "com.docker.compose.project";
 const CLEANING: Duration = Duration::from_mins(1);
 
@@ -69,9 +71,7 @@ fn copy(from: &Path, to: &Path, text_of_all: &mut String) -> std::io::Result<()>
 pub async fn preflight(docker: &Docker) -> Result<()> {
     let mut in_the_way = Vec::new();
     for image in SERVICES.iter().map(|s| s.image).collect::<BTreeSet<_>>() {
-        if docker.get(&format!("/images/{image}/json")).await.is_err() {
-            in_the_way.push(format!("there is no image {image}: deploy/local-images/build makes it"));
-        }
+        in_the_way.extend(image_is_there(docker, image).await.err().map(|e| e.0));
     }
     for container in docker.list("containers/json", &json!({})).await? {
         let name = container["Names"][0].as_str().unwrap_or_default().trim_start_matches('/').to_owned();
@@ -93,6 +93,13 @@ pub async fn preflight(docker: &Docker) -> Result<()> {
         return Ok(());
     }
     error(format!("the benchmark starts the nine services itself, and cannot:\n  {}", in_the_way.join("\n  ")))
+}
+
+pub async fn image_is_there(docker: &Docker, image: &str) -> Result<()> {
+    if docker.get(&format!("/images/{image}/json")).await.is_err() {
+        return error(format!("there is no image {image}: deploy/local-images/build makes it"));
+    }
+    Ok(())
 }
 
 /// Removes what a contender made: containers, networks, volumes. By label, so never anything else.
@@ -119,7 +126,7 @@ pub async fn clean(docker: &Docker, thorough: bool) -> Result<()> {
 
 /// How many there were.
 async fn sweep(docker: &Docker) -> Result<usize> {
-    let owners = [(STACK_LABEL, STACK), (STACK_LABEL, FLOOR), (PROJECT_LABEL, PROJECT)];
+    let owners = [(STACK_LABEL, STACK), (LEASE_LABEL, STACK), (STACK_LABEL, FLOOR), (PROJECT_LABEL, PROJECT)];
     let filters = owners.map(|(label, value)| json!({"label": [format!("{label}={value}")]}));
     let mut count = 0;
     for (what, path, field, query) in [
