@@ -65,11 +65,12 @@ impl Look {
         Self { stream, color, live: terminal, width }
     }
 
-    /// Writes text that may be styled. A reader that has gone away (`| head`) is no error.
-    pub fn print(&self, text: &str) {
+    /// Writes text that may be styled. A reader that has gone away (`| head`) is no error; whoever would go
+    /// on for ever is told by `false`.
+    pub fn print(&self, text: &str) -> bool {
         #[cfg(test)]
         if super::tests::kept(self.stream, text) {
-            return;
+            return true;
         }
         let choice = if self.color { ColorChoice::AlwaysAnsi } else { ColorChoice::Never };
         let result = match self.stream {
@@ -82,8 +83,8 @@ impl Look {
                 stream.write_all(text.as_bytes()).and_then(|()| stream.flush())
             }
         };
-        // Nothing is left to say it with.
-        let _ = result;
+        // Nothing is left to say an error with.
+        result.is_ok()
     }
 }
 

@@ -55,7 +55,9 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     let mut face = Face::new(session, arguments);
     face.lines.measure(&events);
     for event in &events {
-        face.print(event);
+        if !face.print(event) {
+            break;
+        }
     }
     if events.is_empty() && arguments.output.is_text() {
         session.terminal.err.print("nothing has happened yet\n");
@@ -97,14 +99,18 @@ async fn follow(
             Some(Ok(News::Away(why))) => {
                 err.print(&format!("{}; waiting for it to come back\n", follow::sentence(&why)));
             }
-            Some(Ok(News::Back)) => err.print("there is a daemon again\n"),
+            Some(Ok(News::Back)) => {
+                err.print("there is a daemon again\n");
+            }
             Some(Ok(News::Came(v1::WatchEventsResponse { event, missed }))) => {
                 if missed > 0 {
                     err.print(&format!("{missed} events went by too fast to be shown\n"));
                 }
                 if let Some(event) = event {
                     last.set(event.sequence);
-                    face.print(&EventReport::new(event));
+                    if !face.print(&EventReport::new(event)) {
+                        return Ok(Exit::Done);
+                    }
                 }
             }
         }
@@ -126,12 +132,13 @@ impl<'a> Face<'a> {
         Self { session, output, lines: Lines::new(output == Output::Wide), clock: WallClock::new(), first: true }
     }
 
-    fn print(&mut self, event: &EventReport) {
+    /// `false`: the reader has gone away.
+    fn print(&mut self, event: &EventReport) -> bool {
         let between = if std::mem::replace(&mut self.first, false) { "" } else { "---\n" };
         self.session.terminal.out.print(&match self.output {
             Output::Table | Output::Wide => self.lines.line(event, self.clock.now()),
             Output::Json => json::to_line(event),
             Output::Yaml => format!("{between}{}", json::to_yaml(event)),
-        });
+        })
     }
 }

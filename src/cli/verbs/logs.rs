@@ -71,7 +71,9 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
         let time = time.filter(|_| arguments.timestamps).map(|t| format!("{t} ")).unwrap_or_default();
         // As the container wrote it, colours and all where they are wanted.
         let look = if stderr { &session.terminal.err } else { &session.terminal.out };
-        look.print(&format!("{time}{text}\n"));
+        if !look.print(&format!("{time}{text}\n")) {
+            return Ok(Exit::Done);
+        }
     }
 }
 

@@ -53,7 +53,9 @@ pub async fn run(
                     if face.report.is_none() {
                         check_names(&arguments.names, report)?;
                     }
-                    face.show(report);
+                    if !face.show(report) {
+                        return Ok(Exit::Done);
+                    }
                 }
             },
             _ = tick.tick(), if live => face.draw(),
@@ -80,26 +82,27 @@ impl<'a> Face<'a> {
         Self { session, names: &arguments.names, output: arguments.output, screen, report: None, away: None }
     }
 
-    fn show(&mut self, report: &StatusReport) {
+    /// `false`: the reader has gone away.
+    fn show(&mut self, report: &StatusReport) -> bool {
         let shown = only(report.clone(), self.names, self.output);
         let news = self.report.as_ref().is_none_or(|(before, _)| differ(before, &shown));
         let first = self.report.replace((shown, Instant::now())).is_none();
         if self.screen.is_some() {
             self.draw();
-        } else if news {
-            self.print(first);
+            return true;
         }
+        !news || self.print(first)
     }
 
     /// One document a change: JSON a line each, YAML and tables with something between.
-    fn print(&self, first: bool) {
-        let Some((report, _)) = &self.report else { return };
+    fn print(&self, first: bool) -> bool {
+        let Some((report, _)) = &self.report else { return true };
         let between = |line: &str| if first { String::new() } else { line.to_owned() };
         self.session.terminal.out.print(&match self.output.output {
             Output::Json => json::to_line(report),
             Output::Yaml => format!("{}{}", between("---\n"), json::to_yaml(report)),
             Output::Table | Output::Wide => format!("{}{}", between("\n"), self.text(report)),
-        });
+        })
     }
 
     fn text(&self, report: &StatusReport) -> String {
