@@ -12,6 +12,7 @@ use super::terminal::{DIM, WARN, paint};
 use crate::clock::Timestamp;
 use crate::grpc::convert::timestamp;
 use crate::proto::env_manager::v1;
+use crate::resource::event::EventReason;
 
 /// What `events -o json` prints, one a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -82,6 +83,14 @@ impl Lines {
     /// Of events that are all about the same.
     pub fn about_one() -> Self {
         Self { subjects: false, ..Self::new(false) }
+    }
+
+    /// Of events that are yet to come, about these services.
+    #[must_use]
+    pub fn expecting<'a>(self, services: impl Iterator<Item = &'a str>) -> Self {
+        let longest = EventReason::ALL.iter().map(|reason| reason.to_string().width()).max();
+        let subject = services.map(UnicodeWidthStr::width).max();
+        Self { subject: self.subject.max(subject.unwrap_or(0)), reason: longest.unwrap_or(0), ..self }
     }
 
     /// For columns that are wide enough from the beginning.

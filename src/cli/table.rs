@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::builder::styling::Style;
+use unicode_width::UnicodeWidthStr;
 
 use super::layout::{Cell, Fit, Table, clean, wrap};
 use super::terminal::{BAD, BUSY, DIM, ERROR, GOOD, PLAIN, WARN, paint};
@@ -17,6 +18,8 @@ const HEADER: &[&str] = &["NAME", "READY", "STATUS", "RESTARTS", "AGE", "REVISIO
 const WIDE: &[&str] = &["IMAGE", "CONTAINER", "PORTS", "DEPENDS ON"];
 /// Below it a terminal has better use for its columns than a revision that every row repeats.
 const ROOMY: usize = 100;
+/// Between the parts of the overall line.
+const SEPARATOR: &str = " · ";
 /// Characters of a container's id that people use.
 const SHORT_ID: usize = 12;
 
@@ -264,7 +267,25 @@ pub fn overall(report: &StatusReport, show: Show) -> String {
     if let Some(took) = show.took {
         parts.push(format!("took {}", human_duration(took)));
     }
-    parts.join(" · ")
+    broken(&parts, show.width)
+}
+
+/// Parts in a line, or in several where a terminal would break it anywhere.
+fn broken(parts: &[String], width: Option<usize>) -> String {
+    let columns = |part: &str| anstream::adapter::strip_str(part).to_string().width();
+    let (mut out, mut used) = (String::new(), 0);
+    for part in parts {
+        let more = columns(part) + if used == 0 { 0 } else { SEPARATOR.width() };
+        if used > 0 && width.is_some_and(|width| used + more > width) {
+            out.push_str("\n  ");
+            used = 2 + columns(part);
+        } else {
+            out.push_str(if used == 0 { "" } else { SEPARATOR });
+            used += more;
+        }
+        out.push_str(part);
+    }
+    out
 }
 
 /// `engine away for 41 s: connection refused`

@@ -26,8 +26,9 @@ const SOON: Duration = Duration::from_mins(1);
 /// No run of the program takes this long.
 const TOO_LONG: Duration = Duration::from_secs(170);
 
-const SCHEMAS: [(&str, &str); 3] = [
+const SCHEMAS: [(&str, &str); 4] = [
     ("apply", include_str!("../../docs/schemas/apply.schema.json")),
+    ("describe", include_str!("../../docs/schemas/describe.schema.json")),
     ("plan", include_str!("../../docs/schemas/plan.schema.json")),
     ("status", include_str!("../../docs/schemas/status.schema.json")),
 ];
@@ -277,7 +278,7 @@ impl Ran {
 
     /// Whether standard output is what a committed schema says. A run that failed prints none.
     #[track_caller]
-    fn fits(self, schema: &str) -> Self {
+    pub fn fits(self, schema: &str) -> Self {
         if !self.out.is_empty() {
             let (_, text) = SCHEMAS.iter().find(|(name, _)| *name == schema).expect("a schema");
             let problems = schema::problems(&serde_json::from_str(text).expect("JSON"), &self.json());

@@ -9,3 +9,4 @@ mod stack;
 mod healing;
 mod manifests;
 mod owner;
+mod verbs;

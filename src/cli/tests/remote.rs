@@ -121,6 +121,10 @@ fn events_stand_in_columns_with_their_counts() {
     let followed: Vec<_> = reports.iter().map(|e| plain(&lines.line(e, NOW))).collect();
     assert!(followed[1].starts_with("10:06:41  zookeeper  ContainerGone  container removed"), "{followed:?}");
     assert!(Lines::new(false).line(&reports[1], NOW).contains("\u{1b}[33mContainerGone\u{1b}[0m"));
+    let line = plain(&Lines::new(false).expecting(["infermesh-node-a"].into_iter()).line(&reports[4], NOW));
+    assert_eq!(line, "10:06:44  network/env-manager  Connected            kafka\n");
+    let line = plain(&Lines::new(false).expecting(["infermesh-node-a"].into_iter()).line(&reports[2], NOW));
+    assert!(line.starts_with("10:06:42  zookeeper         Created              from"), "{line}");
     insta::assert_snapshot!("event_json", to_json(&reports[3]));
 }
 

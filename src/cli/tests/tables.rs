@@ -131,7 +131,8 @@ fn an_engine_that_is_away_is_not_said_of_each_service() {
 
     next: the engine: start it, or correct `docker_host`; it
           goes on by itself
-    not converged · unhealthy · 0 of 2 ready (0 required) · engine away: connection refused · ./manifests @ 3f2a91c
+    not converged · unhealthy · 0 of 2 ready (0 required)
+      engine away: connection refused · ./manifests @ 3f2a91c
     ");
 }
 

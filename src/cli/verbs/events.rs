@@ -81,8 +81,12 @@ async fn follow(
             .watch_events(v1::WatchEventsRequest { service_names: arguments.names.clone(), past, after_sequence })
             .await
     };
-    let mut news = follow::steady(session, configuration, remote, open);
     let mut face = Face::new(session, arguments);
+    let report = remote.report().await?;
+    let wanted = report.services.iter().map(|s| &*s.name);
+    face.lines =
+        face.lines.expecting(wanted.filter(|n| arguments.names.is_empty() || arguments.names.iter().any(|w| w == n)));
+    let mut news = follow::steady(session, configuration, remote, open);
     let interrupt = interrupted();
     tokio::pin!(interrupt);
     loop {
