@@ -166,11 +166,12 @@ impl PrivateEngine {
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-KILL", &self.first]).status();
-        let _ = self.outside.wait();
+        // First nsenter: where it is stopped it reaps nobody, and the first process waits for that.
         if let Some(mut dockerd) = self.dockerd.take() {
             let _ = dockerd.kill();
             let _ = dockerd.wait();
         }
+        let _ = self.outside.wait();
         // A folder for each controller (version 1), or one (version 2). Some are links to others.
         let root = Path::new("/sys/fs/cgroup");
         let controllers = read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
