@@ -59,7 +59,8 @@ fn marks(op: &Op) -> Vec<(String, &'static str)> {
         // The engine takes an ended container off its networks.
         Op::Stop { target, .. } => about(target, &["kill", "die", "stop", "disconnect", "unpause"]),
         Op::RemoveContainer(target) => about(target, &["kill", "die", "stop", "destroy", "disconnect", "unpause"]),
-        Op::Rename { target, .. } => about(target, &["rename"]),
+        // The event names what it is called now.
+        Op::Rename { target, to } => vec![(subject(target), "rename"), (to.clone(), "rename")],
         Op::SetRestartPolicy { target, .. } => about(target, &["update"]),
         Op::Connect { target, .. } => about(target, &["connect"]),
         Op::Disconnect { target, .. } => about(target, &["disconnect"]),
@@ -78,6 +79,15 @@ mod tests {
 
     fn start(id: &str) -> Op {
         Op::Start(Target::Existing { id: ContainerId::new(id), name: "redis".to_owned() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rename_of_what_was_just_created_is_ours_by_its_new_name() {
+        let own = OwnActs::default();
+        let target = Target::Created { name: "redis.next".to_owned() };
+        own.begins(&Op::Rename { target, to: "redis".to_owned() });
+        assert!(own.is_own("rename", ["c1", "redis"]));
+        assert!(!own.is_own("rename", ["c1", "kafka"]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -118,7 +118,12 @@ impl Reason {
             Self::Completed => Phase::Completed,
             Self::StoppedAsDesired => Phase::Stopped,
             Self::Suspended => Phase::Suspended,
-            Self::ProbeFailed | Self::ProbeUnreachable | Self::Paused | Self::EngineUnreachable => Phase::NotReady,
+            // An engine that is away or hangs says nothing about who runs on it.
+            Self::ProbeFailed
+            | Self::ProbeUnreachable
+            | Self::Paused
+            | Self::EngineUnreachable
+            | Self::EngineTimeout => Phase::NotReady,
             Self::CrashLoop | Self::RetryBackoff => Phase::BackOff,
             Self::NameConflict | Self::PortConflict | Self::NetworkConflict => Phase::Conflict,
             Self::ManifestInvalid => Phase::Invalid,
@@ -133,7 +138,6 @@ impl Reason {
             | Self::VolumeMissing
             | Self::NetworkMissing
             | Self::DiskFull
-            | Self::EngineTimeout
             | Self::PruneRefused => Phase::Failed,
         }
     }
