@@ -174,7 +174,10 @@ async fn events_are_told_and_told_again_from_a_cursor_on() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), all).await.expect("all of them");
-    assert_eq!(actions, ["create", "start", "die", "rename", "destroy"], "no exec events, no kill, no stop");
+    // One or two: SIGTERM, and SIGKILL after no grace at all.
+    assert!(actions.iter().any(|a| a == "kill"), "it tells a stop from a crash: {actions:?}");
+    actions.retain(|a| a != "kill");
+    assert_eq!(actions, ["create", "start", "die", "rename", "destroy"], "no exec events, no stop");
 
     // From the last one on, which is told once more.
     let mut rest = engine.events(last.as_deref());
