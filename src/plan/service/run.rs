@@ -16,6 +16,12 @@ use crate::resource::desired::Service;
 use crate::resource::observed::{Container, Foreign, RunState, ServiceObserved};
 use crate::resource::status::Reason;
 
+/// A dockerd that is killed in the middle of a start leaves a task behind in containerd, which the next
+/// one does not know of and stumbles over each time. (Seen on 20.10: `task ID: already exists`.)
+fn can_never_start(error: &str) -> bool {
+    error.starts_with("task ") && error.ends_with(": already exists")
+}
+
 /// Everything that decisions are made from.
 pub(super) struct Run<'a> {
     pub service: &'a Arc<Service>,
@@ -228,6 +234,11 @@ impl<'a> Run<'a> {
 
     /// Created and never started, in full or in part.
     fn start_created(&self, d: &mut Draft<'_>, current: &Container) {
+        if current.error.as_deref().is_some_and(can_never_start) {
+            let steps = discard(current, self.grace(), Cause::Dead);
+            d.say(false, Reason::Removing, "the engine was killed while it started this, and cannot start it any more");
+            return d.act(Action::Replace, steps, said(Reason::Removing, "removing what cannot be started any more"));
+        }
         let mut steps = self.complete_steps(current);
         steps.extend(self.policy_step(d, current));
         steps.push(start(current, Cause::Resumed));

@@ -274,3 +274,13 @@ fn a_step_of_the_systems_clock_makes_no_service_late_and_gives_none_more_time() 
         assert_eq!(verdict(Duration::from_secs(61)).status.reason, Reason::StartupDeadlineExceeded, "{engine_now}");
     }
 }
+
+#[test]
+fn what_a_killed_engine_can_never_start_is_made_again() {
+    let case = kafka().has("kafka", Created).but(|c| c.error = Some("task 4a1c577c3f39: already exists".to_owned()));
+    let plan = case.plan();
+    let text = plan.to_string();
+    assert!(text.contains("remove container kafka") && !text.contains("start container"), "{text}");
+    let other = kafka().has("kafka", Created).but(|c| c.error = Some("driver failed: already exists".to_owned()));
+    assert!(other.plan().to_string().contains("start container"), "what may start is started");
+}
