@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use tonic::{Request, Status};
 
-use crate::proto::env_manager::v1;
 use crate::resource::event::Actor;
 
 /// The other end of a connection. Every request of it carries it.
@@ -53,68 +52,4 @@ pub fn local<T>(request: &Request<T>, what: &str) -> Result<Peer, Status> {
     Err(Status::permission_denied(format!(
         "{what} is only for callers on this machine: call it there, at 127.0.0.1 or by the daemon's unix socket"
     )))
-}
-
-/// Takes out every text that a person or program wrote, since they may name files, users and hosts; and ids of
-/// containers (P16).
-pub fn without_texts(convergence: &mut v1::Convergence) {
-    // Exhaustive: whether a new field is for everybody is decided here.
-    let v1::Convergence {
-        converged: _,
-        healthy: _,
-        stack: _,
-        source,
-        services,
-        resources,
-        invalid_manifests: _,
-        notes,
-        engine,
-        observe_only: _,
-        time: _,
-        findings,
-        version: _,
-    } = convergence;
-    notes.clear();
-    findings.clear();
-    if let Some(v1::Source { kind: _, location: _, revision: _, short_revision: _, error }) = source {
-        error.clear();
-    }
-    if let Some(v1::EngineStatus { reachable: _, address: _, version: _, message, since: _ }) = engine {
-        message.clear();
-    }
-    services.iter_mut().for_each(service_without_texts);
-    for v1::ResourceStatus { kind: _, name: _, ready: _, phase: _, reason: _, message, converged: _ } in resources {
-        message.clear();
-    }
-}
-
-fn service_without_texts(service: &mut v1::ServiceStatus) {
-    let v1::ServiceStatus {
-        name: _,
-        required: _,
-        ready: _,
-        phase: _,
-        reason: _,
-        message,
-        generation: _,
-        observed_generation: _,
-        converged: _,
-        container_id,
-        image: _,
-        ports: _,
-        stand_in: _,
-        started_at: _,
-        restarts: _,
-        exit_code: _,
-        revision: _,
-        depends_on: _,
-        conditions,
-        next,
-    } = service;
-    message.clear();
-    next.clear();
-    container_id.clear();
-    for v1::Condition { r#type: _, status: _, reason: _, message, last_transition_time: _ } in conditions {
-        message.clear();
-    }
 }

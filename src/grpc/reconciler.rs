@@ -8,7 +8,7 @@ use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::access::{Peer, local, without_texts};
+use super::access::{Peer, local};
 use super::pull::{self, Places, Pull, Stream};
 use super::refuse::{Names, bad, ending, engine, no_such_service, refused, service_name, service_names};
 use super::watch::{Begin, ConvergenceWatch, EventsWatch};
@@ -82,11 +82,11 @@ impl<E: Environment> ReconcilerService for Reconciler<E> {
         if let Some(name) = names.iter().find(|name| !view.services().any(|(known, _)| known == **name)) {
             return Err(self.refused(no_such_service(&view, name)));
         }
-        let report = StatusReport::new(&view, &names);
-        let mut convergence = convert::convergence(report, self.environment.identity().version);
+        let mut report = StatusReport::new(&view, &names);
         if !peer.is_local() {
-            without_texts(&mut convergence);
+            report.without_texts();
         }
+        let convergence = convert::convergence(report, self.environment.identity().version);
         Ok(Response::new(v1::GetConvergenceResponse { convergence: Some(convergence) }))
     }
 

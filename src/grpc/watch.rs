@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::access::without_texts;
 use super::convert;
 use super::pull::{Pull, Wakes};
 use super::refuse::ending;
 use crate::daemon::Environment;
 use crate::history::{Entry, History, Sequence};
 use crate::proto::env_manager::v1;
-use crate::report::View;
+use crate::report::status::ResourceReport;
+use crate::report::{ServiceReport, StatusReport, View};
 use crate::resource::status::Status;
 use crate::resource::{Kind, ResourceKey};
 
@@ -50,7 +50,11 @@ impl<E: Environment> ConvergenceWatch<E> {
     /// claims nothing that the statuses, added up, do not.
     fn news(&mut self) -> Option<v1::WatchConvergenceResponse> {
         let view = self.environment.view();
-        let mut header = self.visible(convert::header(&view, self.environment.identity().version));
+        let mut header = StatusReport::header(&view);
+        if self.without_texts {
+            header.without_texts();
+        }
+        let mut header = convert::convergence(header, self.environment.identity().version);
         let time = header.time.take();
         let View { mut statuses, .. } = view;
         statuses.retain(|key, _| self.shows(key));
@@ -86,17 +90,22 @@ impl<E: Environment> ConvergenceWatch<E> {
     fn told(&self, key: &ResourceKey, status: &Status) -> v1::Convergence {
         let mut one = v1::Convergence::default();
         match key.kind {
-            Kind::Service => one.services.push(convert::service(&key.name, status)),
-            Kind::Network | Kind::Volume => one.resources.push(convert::resource(key, status)),
+            Kind::Service => {
+                let mut report = ServiceReport::new(&key.name, status);
+                if self.without_texts {
+                    report.without_texts();
+                }
+                one.services.push(convert::service(report));
+            }
+            Kind::Network | Kind::Volume => {
+                let mut report = ResourceReport::new(key, status);
+                if self.without_texts {
+                    report.without_texts();
+                }
+                one.resources.push(convert::resource(report));
+            }
         }
-        self.visible(one)
-    }
-
-    fn visible(&self, mut convergence: v1::Convergence) -> v1::Convergence {
-        if self.without_texts {
-            without_texts(&mut convergence);
-        }
-        convergence
+        one
     }
 }
 

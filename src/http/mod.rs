@@ -4,14 +4,12 @@
 //! |---|---|
 //! | `server` | connections: how many, how long, and their end |
 //! | `caller` | who asks |
-//! | `texts` | what callers elsewhere do not get |
 //!
 //! Everything is answered from memory: no request makes the engine do anything. `docs/http.md` says the same
 //! to users.
 
 mod caller;
 mod server;
-mod texts;
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +30,6 @@ use crate::metrics::Format;
 use crate::report::{StatusReport, View, serves};
 use crate::resource::ResourceKey;
 use caller::is_local;
-use texts::without_texts;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -159,7 +156,7 @@ fn status<E: Environment>(environment: &E, asked: &Asked) -> Response {
     }
     let mut report = StatusReport::new(&view, &names);
     if !asked.local {
-        without_texts(&mut report);
+        report.without_texts();
     }
     let body = serde_json::to_string_pretty(&report).expect("a report is made of texts, numbers and lists");
     json_body(StatusCode::OK, format!("{body}\n"))

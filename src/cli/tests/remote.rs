@@ -156,7 +156,7 @@ fn described() -> DescribeReport {
         cause: "spec differs".to_owned(),
     };
     let description = v1::DescribeServiceResponse {
-        service: Some(crate::grpc::convert::service("kafka", &kafka)),
+        service: Some(crate::grpc::convert::service(crate::report::ServiceReport::new("kafka", &kafka))),
         spec: "image: confluentinc/cp-kafka:7.9.1\nports:\n- 127.0.0.1:9092:29092/tcp\n".to_owned(),
         dependents: vec!["app".to_owned(), "ui".to_owned()],
         drift: vec![drift],
@@ -186,7 +186,10 @@ fn a_description_has_everything_and_the_newest_events() {
 
 #[test]
 fn a_description_leaves_out_what_there_is_not() {
-    let service = crate::grpc::convert::service("x", &at(Reason::Pending, "not looked at yet"));
+    let service = crate::grpc::convert::service(crate::report::ServiceReport::new(
+        "x",
+        &at(Reason::Pending, "not looked at yet"),
+    ));
     let description = v1::DescribeServiceResponse { service: Some(service), ..Default::default() };
     let report = DescribeReport::new(description, &StatusReport::new(&view(vec![]), &[]));
     insta::assert_snapshot!(plain(&report.render(None)));

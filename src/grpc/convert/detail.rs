@@ -8,6 +8,7 @@ use crate::plan::FieldChange;
 use crate::plan::types::ClosedBy;
 use crate::proto::env_manager::v1;
 use crate::queue;
+use crate::report::ServiceReport;
 use crate::resource::probe::LastTry;
 use crate::resource::{Kind, ResourceKey};
 
@@ -59,7 +60,7 @@ pub fn description(name: &str, description: Description, events: Vec<Entry>) -> 
     let Description { status, spec, manifest, dependents, drift, plan, probes, containers, suspended_by, backoff } =
         description;
     v1::DescribeServiceResponse {
-        service: Some(service(name, &status)),
+        service: Some(service(ServiceReport::new(name, &status))),
         spec,
         dependents,
         drift: drift.into_iter().map(field_drift).collect(),

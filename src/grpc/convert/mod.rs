@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use detail::{description, event, key, log_line, waiting};
 pub use queue::queue_metrics;
-pub use status::{convergence, header, report, resource, service, service_report};
+pub use status::{convergence, report, resource, service, service_report};
 
 use crate::clock::Timestamp;
 

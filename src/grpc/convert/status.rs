@@ -3,9 +3,7 @@
 use super::{few, moment_of_text, some, text_of_moment};
 use crate::proto::env_manager::v1;
 use crate::report::status::{ConditionReport, DependencyReport, EngineReport, ResourceReport};
-use crate::report::{ServiceReport, SourceReport, StatusReport, View};
-use crate::resource::ResourceKey;
-use crate::resource::status::Status;
+use crate::report::{ServiceReport, SourceReport, StatusReport};
 
 /// The whole. `version`: of env-manager.
 pub fn convergence(report: StatusReport, version: &str) -> v1::Convergence {
@@ -28,8 +26,8 @@ pub fn convergence(report: StatusReport, version: &str) -> v1::Convergence {
         healthy,
         stack,
         source: Some(source_message(source)),
-        services: services.into_iter().map(service_message).collect(),
-        resources: resources.into_iter().map(resource_message).collect(),
+        services: services.into_iter().map(service).collect(),
+        resources: resources.into_iter().map(resource).collect(),
         invalid_manifests: few(invalid_manifests),
         notes,
         engine: Some(engine_message(engine)),
@@ -41,18 +39,6 @@ pub fn convergence(report: StatusReport, version: &str) -> v1::Convergence {
 }
 
 /// All but services and resources.
-pub fn header(view: &View, version: &str) -> v1::Convergence {
-    convergence(StatusReport::header(view), version)
-}
-
-pub fn service(name: &str, status: &Status) -> v1::ServiceStatus {
-    service_message(ServiceReport::new(name, status))
-}
-
-pub fn resource(key: &ResourceKey, status: &Status) -> v1::ResourceStatus {
-    resource_message(ResourceReport::new(key, status))
-}
-
 fn source_message(source: SourceReport) -> v1::Source {
     let SourceReport { kind, location, revision, short_revision, error } = source;
     v1::Source { kind, location, revision, short_revision, error: error.unwrap_or_default() }
@@ -63,7 +49,7 @@ fn engine_message(engine: EngineReport) -> v1::EngineStatus {
     v1::EngineStatus { reachable, address, version, message: error.unwrap_or_default(), since: moment_of_text(&since) }
 }
 
-fn service_message(service: ServiceReport) -> v1::ServiceStatus {
+pub fn service(service: ServiceReport) -> v1::ServiceStatus {
     let ServiceReport {
         name,
         required,
@@ -118,7 +104,7 @@ fn condition_message(condition: ConditionReport) -> v1::Condition {
     v1::Condition { r#type: kind, status, reason, message, last_transition_time: moment_of_text(&last_transition_time) }
 }
 
-fn resource_message(resource: ResourceReport) -> v1::ResourceStatus {
+pub fn resource(resource: ResourceReport) -> v1::ResourceStatus {
     let ResourceReport { kind, name, ready, phase, reason, message, converged } = resource;
     v1::ResourceStatus { kind, name, ready, phase, reason, message, converged }
 }

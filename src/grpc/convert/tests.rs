@@ -126,9 +126,11 @@ fn a_daemon_s_view_and_the_document_made_of_it_say_the_same() {
     let view = environment.view();
     let whole = convergence(StatusReport::new(&view, &[]), "0.1.0");
     assert_eq!(report(whole.clone()), StatusReport::new(&view, &[]));
-    let mut parts = header(&view, "0.1.0");
-    parts.services = view.services().map(|(name, status)| service(name, status)).collect();
-    parts.resources = view.others().map(|(key, status)| resource(key, status)).collect();
+    let mut parts = convergence(StatusReport::header(&view), "0.1.0");
+    parts.services =
+        view.services().map(|(name, status)| service(crate::report::ServiceReport::new(name, status))).collect();
+    parts.resources =
+        view.others().map(|(key, status)| resource(crate::report::status::ResourceReport::new(key, status))).collect();
     assert_eq!(parts, whole);
 }
 
