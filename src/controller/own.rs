@@ -61,7 +61,7 @@ fn marks(op: &Op) -> Vec<(String, &'static str)> {
         Op::RemoveContainer(target) => about(target, &["kill", "die", "stop", "destroy", "disconnect", "unpause"]),
         // The event names what it is called now.
         Op::Rename { target, to } => vec![(subject(target), "rename"), (to.clone(), "rename")],
-        Op::SetRestartPolicy { target, .. } => about(target, &["update"]),
+        Op::SetRestartPolicy { target, .. } | Op::UpdateLimits { target, .. } => about(target, &["update"]),
         Op::Connect { target, .. } => about(target, &["connect"]),
         Op::Disconnect { target, .. } => about(target, &["disconnect"]),
         Op::Upload { .. } => Vec::new(),

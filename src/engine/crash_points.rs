@@ -23,6 +23,7 @@ use super::{
 };
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use crate::resource::image::{ImageInfo, ImageRef, PullProgress};
+use crate::resource::limits::Limits;
 use crate::resource::observed::{ContainerRow, Network, Volume};
 use crate::resource::spec::{NetworkSpec, RestartPolicy, VolumeSpec};
 
@@ -129,6 +130,10 @@ impl<E: Engine> Engine for CrashPoints<E> {
 
     async fn set_restart_policy(&self, id: &ContainerId, policy: RestartPolicy) -> Result<()> {
         self.changing("set_restart_policy", &id.to_string(), self.engine.set_restart_policy(id, policy)).await
+    }
+
+    async fn update_limits(&self, id: &ContainerId, limits: &Limits) -> Result<()> {
+        self.changing("update_limits", &id.to_string(), self.engine.update_limits(id, limits)).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<()> {

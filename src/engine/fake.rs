@@ -23,6 +23,7 @@ use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, Network
 use crate::resource::hash::{SaltedHash, SpecHash};
 use crate::resource::image::{ImageId, ImageInfo, ImageRef, PullProgress};
 use crate::resource::labels::{self, SourceId};
+use crate::resource::limits::Limits;
 use crate::resource::observed::{Container, ContainerRow, EndpointState, Foreign, Network, Owner, RunState, Volume};
 use crate::resource::spec::{NetworkSpec, RestartPolicy, VolumeSpec};
 
@@ -459,6 +460,11 @@ impl Engine for FakeEngine {
     async fn set_restart_policy(&self, id: &ContainerId, policy: RestartPolicy) -> Result<()> {
         self.call(format!("policy {} {policy}", self.name(id))).await?;
         self.change(id, "update", |c| c.config.restart = policy)
+    }
+
+    async fn update_limits(&self, id: &ContainerId, limits: &Limits) -> Result<()> {
+        self.call(format!("limits {} {limits}", self.name(id))).await?;
+        self.change(id, "update", |c| limits.apply(&mut c.config.resources))
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<()> {

@@ -27,6 +27,7 @@ pub use error::{Class, EngineError, ErrorKind};
 use crate::clock::Timestamp;
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use crate::resource::image::{ImageInfo, ImageRef, PullProgress};
+use crate::resource::limits::Limits;
 use crate::resource::observed::{Container, ContainerRow, Foreign, Network, Volume};
 use crate::resource::spec::{NetworkSpec, RestartPolicy, VolumeSpec};
 
@@ -194,6 +195,9 @@ pub trait Engine: Send + Sync + 'static {
     fn stop(&self, id: &ContainerId, grace: Duration) -> impl Future<Output = Result<()>> + Send;
     fn rename(&self, id: &ContainerId, name: &str) -> impl Future<Output = Result<()>> + Send;
     fn set_restart_policy(&self, id: &ContainerId, policy: RestartPolicy) -> impl Future<Output = Result<()>> + Send;
+    /// Changes limits, running or not, and looks whether they hold: engines pass over in silence what
+    /// they do not change. An error changed nothing. Memory below what is in use is one.
+    fn update_limits(&self, id: &ContainerId, limits: &Limits) -> impl Future<Output = Result<()>> + Send;
     /// Forced, and without its volumes. Returns when its name is free.
     fn remove_container(&self, id: &ContainerId) -> impl Future<Output = Result<()>> + Send;
 

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use crate::resource::image::{ImageInfo, ImageRef, PullProgress};
+use crate::resource::limits::Limits;
 use crate::resource::observed::{ContainerRow, Network, Volume};
 use crate::resource::spec::{NetworkSpec, RestartPolicy, VolumeSpec};
 
@@ -152,6 +153,10 @@ impl Engine for ScriptedEngine {
 
     async fn set_restart_policy(&self, _: &ContainerId, _: RestartPolicy) -> Result<()> {
         Err(unscripted("update"))
+    }
+
+    async fn update_limits(&self, _: &ContainerId, _: &Limits) -> Result<()> {
+        Err(unscripted("update limits"))
     }
 
     async fn remove_container(&self, _: &ContainerId) -> Result<()> {

@@ -24,6 +24,7 @@ pub fn failure(error: &EngineError) -> Failure {
         | ErrorKind::Unsupported
         | ErrorKind::Other => match error.operation {
             "start container" => Reason::StartFailed,
+            "update limits of container" => Reason::UpdateFailed,
             op if op.starts_with("create") => Reason::CreateFailed,
             _ => Reason::RetriesExhausted,
         },

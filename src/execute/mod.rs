@@ -132,6 +132,7 @@ async fn take<E: Engine>(
             engine.upload(id(target, created)?, &archive::archive(service, marker)).await
         }
         Op::SetRestartPolicy { target, policy } => engine.set_restart_policy(id(target, created)?, *policy).await,
+        Op::UpdateLimits { target, limits } => engine.update_limits(id(target, created)?, limits).await,
         Op::Start(target) => engine.start(id(target, created)?).await,
         Op::Stop { target, grace } => engine.stop(id(target, created)?, *grace).await,
         Op::Rename { target, to } => engine.rename(id(target, created)?, to).await,

@@ -51,6 +51,9 @@ fn told(step: &Step, generation: u64) -> (EventReason, String) {
         Op::SetRestartPolicy { target, policy } => {
             (EventReason::Updated, format!("restart policy of {} set to {policy}", target.name()))
         }
+        Op::UpdateLimits { target, limits } => {
+            (EventReason::Updated, format!("limits of {} set to {limits}", target.name()))
+        }
         // Its stop has told of itself.
         Op::Start(target) if step.cause == Cause::LivenessFailed => {
             (EventReason::Restarted, format!("container {}", target.name()))

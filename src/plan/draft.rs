@@ -131,6 +131,10 @@ impl<'a> Draft<'a> {
         }
     }
 
+    pub(super) fn has_no_steps(&self) -> bool {
+        self.stages.is_empty()
+    }
+
     /// What holds the first stage back.
     pub(super) fn first_gate(&self) -> Option<&Gate> {
         self.stages.first()?.gate.as_ref()

@@ -38,6 +38,9 @@ impl fmt::Display for Op {
             Self::SetRestartPolicy { target, policy } => {
                 write!(f, "set restart policy of container {} to {policy}", target.name())
             }
+            Self::UpdateLimits { target, limits } => {
+                write!(f, "set limits of container {} to {limits}", target.name())
+            }
             Self::Start(target) => write!(f, "start container {}", target.name()),
             Self::Stop { target, grace } => {
                 write!(f, "stop container {} (grace {})", target.name(), humantime::format_duration(*grace))

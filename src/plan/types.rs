@@ -13,6 +13,7 @@ use crate::resource::desired::Service;
 use crate::resource::hash::SaltedHash;
 use crate::resource::image::{ImageRef, ImageState};
 use crate::resource::labels::SourceId;
+use crate::resource::limits::Limits;
 use crate::resource::probe::ProbeState;
 use crate::resource::spec::{DependencyCondition, NetworkSpec, PullPolicy, RestartPolicy, VolumeSpec};
 use crate::resource::status::{Reason, StatusDraft};
@@ -171,7 +172,7 @@ pub enum Action {
     Create,
     Start,
     Replace,
-    /// In place: name, restart policy, network attachments.
+    /// In place: name, restart policy, limits, network attachments.
     Update,
     Restart,
     Stop,
@@ -226,6 +227,11 @@ pub enum Op {
     SetRestartPolicy {
         target: Target,
         policy: RestartPolicy,
+    },
+    /// Running or not.
+    UpdateLimits {
+        target: Target,
+        limits: Limits,
     },
     Start(Target),
     Stop {

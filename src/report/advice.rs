@@ -93,6 +93,10 @@ pub fn advice(reason: Reason) -> Advice {
         Reason::CreateFailed => {
             act("the engine refused to create it", "the message has the engine's words; correct the manifest")
         }
+        Reason::UpdateFailed => act(
+            "its container could not be changed in place, and goes on as it is",
+            "the message has the engine's words; correct the manifest (memory below what is in use is refused), or `env-manager restart NAME`",
+        ),
         Reason::RetriesExhausted => act(
             "an action failed as often as `retry.max_attempts` allows",
             "the message says what failed; correct it and apply again (it is also tried again by itself)",

@@ -14,6 +14,7 @@
 //! | [`observed`] | what the engine runs |
 //! | [`event`] | what happened: the words of the event history |
 //! | [`hash`] | the versioned canonical hashes that labels carry |
+//! | [`limits`] | the limits that can be changed in a container that is there |
 //! | [`labels`] | the labels that mark what we own |
 //! | [`status`] | phases, conditions and reasons: what people and programs are told |
 //! | [`overall`] | the same of a stack as a whole |
@@ -26,6 +27,7 @@ pub mod hash;
 pub mod image;
 pub mod key;
 pub mod labels;
+pub mod limits;
 pub mod observed;
 pub mod overall;
 pub mod probe;

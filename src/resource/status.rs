@@ -47,6 +47,7 @@ pub enum Reason {
     StartupDeadlineExceeded,
     StartFailed,
     CreateFailed,
+    UpdateFailed,
     RetriesExhausted,
     ExitedWithError,
     NameConflict,
@@ -91,6 +92,7 @@ impl Reason {
         Self::StartupDeadlineExceeded,
         Self::StartFailed,
         Self::CreateFailed,
+        Self::UpdateFailed,
         Self::RetriesExhausted,
         Self::ExitedWithError,
         Self::NameConflict,
@@ -133,6 +135,7 @@ impl Reason {
             | Self::StartupDeadlineExceeded
             | Self::StartFailed
             | Self::CreateFailed
+            | Self::UpdateFailed
             | Self::RetriesExhausted
             | Self::ExitedWithError
             | Self::VolumeMissing

@@ -23,6 +23,7 @@ use crate::engine::{
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use crate::resource::image::{ImageInfo, ImageRef, PullProgress};
 use crate::resource::labels;
+use crate::resource::limits::Limits;
 use crate::resource::observed::{ContainerRow, Network, RunState, Volume};
 use crate::resource::spec::{NetworkSpec, RestartPolicy, VolumeSpec};
 
@@ -190,7 +191,16 @@ impl Engine for Docker {
     }
 
     async fn set_restart_policy(&self, id: &ContainerId, policy: RestartPolicy) -> Result<()> {
-        self.together(Call::SetRestartPolicy, &id.to_string(), self.update_until_done(id, policy)).await
+        self.together(Call::SetRestartPolicy, &id.to_string(), async {
+            let restart_policy = Some(create::restart_policy(policy));
+            let body = ContainerUpdateBody { restart_policy, ..ContainerUpdateBody::default() };
+            self.update_until_done(Call::SetRestartPolicy, id, &body).await
+        })
+        .await
+    }
+
+    async fn update_limits(&self, id: &ContainerId, limits: &Limits) -> Result<()> {
+        self.together(Call::UpdateLimits, &id.to_string(), self.change_limits(id, limits)).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<()> {
@@ -259,20 +269,31 @@ impl Docker {
 
     /// A container that ends in the very moment of the call (a restarting one does so all the time)
     /// makes the engine fail and put the old policy back.
-    async fn update_until_done(&self, id: &ContainerId, policy: RestartPolicy) -> Result<()> {
+    async fn update_until_done(&self, call: Call, id: &ContainerId, body: &ContainerUpdateBody) -> Result<()> {
         let subject = id.to_string();
         loop {
-            let body = ContainerUpdateBody {
-                restart_policy: Some(create::restart_policy(policy)),
-                ..ContainerUpdateBody::default()
-            };
-            match self.call(Call::SetRestartPolicy, &subject, self.client.update_container(&id.0, body)).await {
+            match self.call(call, &subject, self.client.update_container(&id.0, body.clone())).await {
                 Err(error) if error.message.contains("cannot update a stopped container") => {
                     tokio::time::sleep(MOMENT).await;
                 }
                 answer => return answer,
             }
         }
+    }
+
+    /// An update with what the engine cannot change is 200 and ignored, so what has become of it is read.
+    async fn change_limits(&self, id: &ContainerId, limits: &Limits) -> Result<()> {
+        self.update_until_done(Call::UpdateLimits, id, &create::update(limits)).await?;
+        let held = match self.inspect_container(&id.0).await? {
+            Some(Inspected::Owned(container)) => limits.hold(&container.config.resources),
+            // Gone meanwhile: the next look will tell.
+            _ => true,
+        };
+        if held {
+            return Ok(());
+        }
+        let text = format!("the engine took the update and did not carry it out ({limits})");
+        Err(EngineError::new(Call::UpdateLimits.operation(), id.to_string(), ErrorKind::Refused, text))
     }
 
     /// Until nothing bears the id any more, and so its name is free.

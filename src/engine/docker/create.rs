@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, NetworkingConfig,
+    ContainerCreateBody, ContainerUpdateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, NetworkingConfig,
     ResourcesUlimits, RestartPolicyNameEnum,
 };
 
@@ -16,6 +16,7 @@ use super::{endpoints, mounts, ports};
 use crate::engine::ErrorKind;
 use crate::resource::container::{ContainerCreate, ContainerId};
 use crate::resource::labels;
+use crate::resource::limits::Limits;
 use crate::resource::spec::{
     ContainerSpec, Device, DeviceRequest, Dns, Logging, NamespaceMode, NetworkMode, Resources, RestartPolicy, Security,
 };
@@ -137,7 +138,7 @@ pub(super) fn body(create: &ContainerCreate, api: Api) -> Result<Body, Refusal> 
         memory: memory.map(Bytes::as_i64),
         memory_reservation: memory_reservation.map(Bytes::as_i64),
         memory_swap: swap.map(|swap| swap.as_i64().saturating_add(memory.map_or(0, Bytes::as_i64))),
-        nano_cpus: cpus.map(|NanoCpus(n)| i64::try_from(n).unwrap_or(i64::MAX)),
+        nano_cpus: cpus.map(nano_cpus),
         cpuset_cpus: cpuset.clone(),
         cpu_shares: cpu_shares.map(i64::from),
         pids_limit: *pids,
@@ -248,6 +249,25 @@ pub(super) fn restart_policy(policy: RestartPolicy) -> bollard::models::RestartP
         RestartPolicy::UnlessStopped => (RestartPolicyNameEnum::UNLESS_STOPPED, 0),
     };
     bollard::models::RestartPolicy { name: Some(name), maximum_retry_count: Some(retries) }
+}
+
+/// The body of an update. Nothing but limits is in it: the rest would be ignored.
+pub(super) fn update(limits: &Limits) -> ContainerUpdateBody {
+    let Limits { memory, memory_reservation, cpus, cpuset, cpu_shares, pids } = limits;
+    ContainerUpdateBody {
+        memory: memory.map(|limit| limit.memory.as_i64()),
+        memory_swap: memory.map(|limit| limit.sum().as_i64()),
+        memory_reservation: memory_reservation.map(Bytes::as_i64),
+        nano_cpus: cpus.map(nano_cpus),
+        cpuset_cpus: cpuset.clone(),
+        cpu_shares: cpu_shares.map(i64::from),
+        pids_limit: *pids,
+        ..ContainerUpdateBody::default()
+    }
+}
+
+fn nano_cpus(NanoCpus(n): NanoCpus) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 fn namespace(field: &str, mode: &NamespaceMode, ids: &BTreeMap<String, ContainerId>) -> Result<String, Refusal> {

@@ -157,6 +157,7 @@ fn is_refusal(call: Call, status: u16, text: &str) -> bool {
             | Call::CreateNetwork
             | Call::CreateVolume
             | Call::SetRestartPolicy
+            | Call::UpdateLimits
             | Call::Upload
     );
     // runc's own words for what it was told and cannot do; but an exhausted or slow host passes.

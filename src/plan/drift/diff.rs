@@ -47,6 +47,14 @@ impl Diff<'_> {
         }
     }
 
+    /// A limit, which the engine sets and changes in place, and does not take away.
+    pub(super) fn limit<T: PartialEq + Display>(&mut self, field: &str, old: Option<&T>, new: Option<&T>) {
+        let closed_by = if new.is_some() { ClosedBy::InPlace } else { ClosedBy::Replace };
+        if old != new {
+            self.push_as(field, old.map(ToString::to_string), new.map(ToString::to_string), closed_by, self.cause);
+        }
+    }
+
     /// A field that the engine fills in where the spec says nothing.
     pub(super) fn engine_default<T: PartialEq>(
         &mut self,

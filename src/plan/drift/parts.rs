@@ -115,13 +115,22 @@ pub(super) fn compare_resources(d: &mut Diff<'_>, was: &Resources, wanted: &Reso
         oom_score_adj,
         gpus: _, // with the device requests
     } = wanted;
-    d.option("resources.memory", was.memory.as_ref(), memory.as_ref());
-    d.option("resources.memoryReservation", was.memory_reservation.as_ref(), memory_reservation.as_ref());
+    d.limit("resources.memory", was.memory.as_ref(), memory.as_ref());
+    d.limit("resources.memoryReservation", was.memory_reservation.as_ref(), memory_reservation.as_ref());
+    let before_swap = d.changes.len();
     d.engine_default("resources.swap", was.swap.as_ref(), swap.as_ref(), ToString::to_string);
-    d.option("resources.cpus", was.cpus.as_ref(), cpus.as_ref());
-    d.option("resources.cpuset", was.cpuset.as_ref(), cpuset.as_ref());
-    d.option("resources.cpuShares", was.cpu_shares.as_ref(), cpu_shares.as_ref());
-    d.option("resources.pids", was.pids.as_ref(), pids.as_ref());
+    // One that it was not created with would be forgotten: no label would tell that a spec has set it.
+    if swap.is_some() && memory.is_some() && d.sets.contains("resources.swap") {
+        d.changes[before_swap..].iter_mut().for_each(|c| c.closed_by = ClosedBy::InPlace);
+    }
+    d.limit("resources.cpus", was.cpus.as_ref(), cpus.as_ref());
+    d.limit("resources.cpuset", was.cpuset.as_ref(), cpuset.as_ref());
+    d.limit("resources.cpuShares", was.cpu_shares.as_ref(), cpu_shares.as_ref());
+    if was.pids != *pids {
+        let show = |n: Option<i64>| n.map(|n| n.to_string());
+        // The one that the engine also takes away.
+        d.push_as("resources.pids", show(was.pids), show(*pids), ClosedBy::InPlace, d.cause);
+    }
     d.engine_default("resources.shmSize", was.shm_size.as_ref(), shm_size.as_ref(), ToString::to_string);
     d.option("resources.oomScoreAdj", was.oom_score_adj.as_ref(), oom_score_adj.as_ref());
 }

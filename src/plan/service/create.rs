@@ -41,11 +41,15 @@ impl Run<'_> {
         steps
     }
 
-    /// What inspect and the marker show missing.
+    /// What inspect and the marker show missing, of one that does not run.
     pub fn complete_steps(&self, container: &Container) -> Vec<Step> {
         let mut steps = self.attachment_steps(container, Cause::Resumed);
         if container.files_marker.is_none() {
             steps.extend(self.upload(existing(container), Cause::Resumed));
+        }
+        // What the engine has refused keeps nothing from starting.
+        if !self.limits_were_refused() {
+            steps.extend(self.limits_step(container));
         }
         steps
     }

@@ -21,6 +21,7 @@
 //! | [`gates`] | what must hold before something is created or started |
 //! | [`create`] | everything that a container is created with |
 //! | [`attach`] | networks and namespaces |
+//! | [`limits`] | limits that are changed in place |
 //! | [`steps`] | the few sequences that all of these share |
 
 mod attach;
@@ -29,6 +30,7 @@ mod crash;
 mod create;
 mod gates;
 mod hold;
+mod limits;
 mod replace;
 mod run;
 mod steps;

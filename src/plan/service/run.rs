@@ -213,6 +213,9 @@ impl<'a> Run<'a> {
             d.changes.extend(self.attachment_changes(current, cause));
             steps.extend(attach);
         }
+        let limits = self.limits_step(current).filter(|_| current.state != RunState::Paused);
+        let limits_come_last = self.limits_were_refused();
+        steps.extend(limits.clone().filter(|_| !limits_come_last));
         if !steps.is_empty() {
             d.mend(steps);
         } else if self.cx.restart_asked && self.cast.old.is_none() {
@@ -229,6 +232,9 @@ impl<'a> Run<'a> {
             d.name(Action::Replace);
             d.reconciling = Some((Reason::Replacing, d.verdict.message.clone()));
             self.then_remove(d, Some(old));
+        }
+        if let Some(limits) = limits.filter(|_| limits_come_last && d.has_no_steps()) {
+            d.mend(vec![limits]);
         }
     }
 

@@ -65,6 +65,13 @@ impl Engine {
             }
             Op::Upload { target, marker, .. } => self.find(target)?.files_marker = Some(marker.clone()),
             Op::SetRestartPolicy { target, policy } => self.find(target)?.config.restart = *policy,
+            Op::UpdateLimits { target, limits } => {
+                let container = self.find(target)?;
+                if container.state == RunState::Paused {
+                    return Err("the container is paused".to_owned());
+                }
+                limits.apply(&mut container.config.resources);
+            }
             Op::Start(target) => {
                 let networks: BTreeSet<_> = self.observed.networks.values().flatten().map(|n| n.id.clone()).collect();
                 let container = self.find(target)?;

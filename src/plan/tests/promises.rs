@@ -351,6 +351,7 @@ fn target(op: &Op) -> Option<&Target> {
         | Op::Disconnect { target, .. }
         | Op::Upload { target, .. }
         | Op::SetRestartPolicy { target, .. }
+        | Op::UpdateLimits { target, .. }
         | Op::Start(target)
         | Op::Stop { target, .. }
         | Op::Rename { target, .. }
