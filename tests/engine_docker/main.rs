@@ -6,6 +6,7 @@ mod common;
 mod data;
 mod lease;
 mod lifecycle;
+mod limits;
 mod network;
 mod silence;
 mod streams;

@@ -9,6 +9,7 @@
 //! | [`services`], [`changes`], [`crashes`], [`resources`] | situations |
 //! | [`promises`] | P3, P4, P5, P7, P8, P9, P11 |
 //! | [`drift`] | every field of a spec |
+//! | [`limits`] | limits that are changed in place |
 
 mod case;
 mod changes;
@@ -16,6 +17,7 @@ mod convergence;
 mod crashes;
 mod drift;
 mod engine;
+mod limits;
 mod promises;
 mod resources;
 mod services;
