@@ -11,7 +11,7 @@ use crate::execute::{Watch, failure};
 use crate::happenings::{self, EngineFact, Onlooker, Thing};
 use crate::metrics::DriftKind;
 use crate::plan::types::ClosedBy;
-use crate::plan::{Cause, Op, Plan, Step};
+use crate::plan::{Cause, FieldChange, Op, Plan, Step};
 use crate::queue::Outcome;
 use crate::resource::ResourceKey;
 use crate::resource::event::{Actor, EventReason, Happening};
@@ -171,17 +171,20 @@ impl<E: Engine> Shared<E> {
         self.settings.metrics.reconciled(outcome, took);
     }
 
-    /// What the last look did not say yet.
+    /// What the last look did not say yet: counted where somebody else made the difference, and told.
     pub(super) fn count_drift(&self, key: &ResourceKey, plan: &Plan) {
         let before = self.seen.changes(key);
-        for change in &plan.changes {
-            let is_old = before.iter().any(|c| c.field == change.field);
-            if change.cause != Cause::SpecChanged && !is_old {
-                self.settings.metrics.drift(match change.closed_by {
-                    ClosedBy::InPlace => DriftKind::InPlace,
-                    ClosedBy::Replace => DriftKind::Replace,
-                });
-            }
+        let is_new = |change: &&FieldChange| before.iter().all(|c| c.field != change.field);
+        let news: Vec<_> = plan.changes.iter().filter(is_new).collect();
+        for change in news.iter().filter(|c| c.cause != Cause::SpecChanged) {
+            self.settings.metrics.drift(match change.closed_by {
+                ClosedBy::InPlace => DriftKind::InPlace,
+                ClosedBy::Replace => DriftKind::Replace,
+            });
+        }
+        // What we stop on purpose loses its policy to us, which is no news.
+        for happening in happenings::drift(key, news.into_iter().filter(|c| c.cause != Cause::NotRunning)) {
+            self.settings.history.record(happening);
         }
     }
 

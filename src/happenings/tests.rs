@@ -9,6 +9,7 @@ use crate::resource::container::{ContainerCreate, ContainerId};
 use crate::resource::desired::Service;
 use crate::resource::image::ImageRef;
 use crate::resource::labels;
+use crate::resource::limits::Limits;
 use crate::resource::probe::Probes;
 use crate::resource::spec::{
     Adopt, ContainerSpec, DesiredState, PullPolicy, RestartPolicy, ServiceSpec, Update, UpdateStrategy,
@@ -478,9 +479,41 @@ fn create(name: &str) -> Op {
 }
 
 #[test]
+fn drift_is_told_field_by_field_and_not_without_end() {
+    use crate::plan::FieldChange;
+    use crate::plan::types::ClosedBy;
+    let change = |field: &str, closed_by, cause| FieldChange {
+        field: field.to_owned(),
+        old: Some("48MiB".to_owned()),
+        new: None,
+        closed_by,
+        cause,
+    };
+    let key = ResourceKey::service("kafka");
+    let changes = [
+        change("resources.memory", ClosedBy::Replace, Cause::ChangedOutside),
+        change("resources.pids", ClosedBy::InPlace, Cause::SpecChanged),
+    ];
+    let told: Vec<_> = drift(&key, &changes).iter().map(line).collect();
+    assert_eq!(
+        told,
+        [
+            "kafka DriftFound resources.memory: 48MiB → (unset) (changed outside env-manager); takes another container \
+             [outside]",
+            "kafka DriftFound resources.pids: 48MiB → (unset) (spec differs); changed in place [outside]",
+        ]
+    );
+    let many: Vec<_> = (0..50).map(|n| change(&format!("env.{n}"), ClosedBy::Replace, Cause::SpecChanged)).collect();
+    let told = drift(&key, &many);
+    assert_eq!((told.len(), told[20].message.as_str()), (21, "and 30 fields more"));
+}
+
+#[test]
 fn steps_read_well() {
     let target = |name: &str| Target::Existing { id: ContainerId::new("c1"), name: name.to_owned() };
     let rename = |from: &str, to: &str| Op::Rename { target: target(from), to: to.to_owned() };
+    let limits = Limits { pids: Some(9), ..Limits::default() };
+    let limits = Op::UpdateLimits { target: target("kafka"), limits };
     let policy = Op::SetRestartPolicy { target: target("kafka"), policy: RestartPolicy::No };
     for (op, cause, expected) in [
         (create("kafka"), Cause::Missing, "Created from image cp-kafka:7.9.1, generation 2"),
@@ -492,6 +525,7 @@ fn steps_read_well() {
         (Op::Start(target("kafka")), Cause::Missing, "Started container kafka"),
         (Op::Start(target("kafka")), Cause::NotRunning, "Started container kafka (not running)"),
         (Op::Start(target("kafka")), Cause::LivenessFailed, "Restarted container kafka (liveness probe failed)"),
+        (limits, Cause::ChangedOutside, "Updated limits of kafka set to pids 9 (changed outside env-manager)"),
         (policy, Cause::SpecChanged, "Updated restart policy of kafka set to no (spec differs)"),
         (
             rename("kafka", "kafka.old"),

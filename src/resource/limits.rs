@@ -49,16 +49,13 @@ impl Limits {
             oom_score_adj: _,
             gpus: _,
         } = wanted;
-        fn news<T: Clone + PartialEq>(was: &Option<T>, wanted: &Option<T>) -> Option<T> {
-            wanted.clone().filter(|_| was != wanted)
-        }
         let memory_differs = was.memory != *memory || (swap.is_some() && was.swap != *swap);
         Self {
             memory: memory.filter(|_| memory_differs).map(|memory| MemoryLimit { memory, swap: *swap }),
-            memory_reservation: news(&was.memory_reservation, memory_reservation),
-            cpus: news(&was.cpus, cpus),
-            cpuset: news(&was.cpuset, cpuset),
-            cpu_shares: news(&was.cpu_shares, cpu_shares),
+            memory_reservation: news(was.memory_reservation.as_ref(), memory_reservation.as_ref()),
+            cpus: news(was.cpus.as_ref(), cpus.as_ref()),
+            cpuset: news(was.cpuset.as_ref(), cpuset.as_ref()),
+            cpu_shares: news(was.cpu_shares.as_ref(), cpu_shares.as_ref()),
             pids: (was.pids != *pids).then(|| pids.unwrap_or(0)),
         }
     }
@@ -88,6 +85,10 @@ impl Limits {
         }
         wanted == *is
     }
+}
+
+fn news<T: Clone + PartialEq>(was: Option<&T>, wanted: Option<&T>) -> Option<T> {
+    wanted.filter(|_| was != wanted).cloned()
 }
 
 /// `memory 64MiB with swap 16MiB, cpus 0.5, pids without limit`.

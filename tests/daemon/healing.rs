@@ -71,6 +71,43 @@ fn what_is_renamed_gets_its_name_back() {
     daemon.told("db", "ContainerRenamed", "");
 }
 
+/// By its event: the daemon looks at everything once an hour.
+#[test]
+fn p10_what_docker_update_has_changed_is_put_back_without_a_new_container() {
+    let stack = Stack::new("update");
+    stack.describe(&[line("db", "resources: { memory: 64MiB, cpus: 0.5 }")]);
+    let daemon = stack.daemon();
+    daemon.converged();
+    let (id, started) = (stack.id("db"), stack.started_at("db"));
+    let limits = || {
+        let host = stack.inspect("db")["HostConfig"].clone();
+        ["Memory", "MemorySwap", "NanoCpus", "PidsLimit"].map(|limit| host[limit].as_i64().unwrap_or_default())
+    };
+    let before = limits();
+    for (field, change) in [
+        ("resources.memory", &["--memory", "48m", "--memory-swap", "48m"][..]),
+        ("resources.cpus", &["--cpus", "0.25"]),
+        ("resources.pids", &["--pids-limit", "77"]),
+        ("restart", &["--restart", "no"]),
+    ] {
+        docker(&[&["update"], change, &[&stack.container("db")]].concat());
+        soon("the limits of the manifest", || {
+            (limits() == before && stack.inspect("db")["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped")
+                .then_some(())
+        });
+        daemon.converged();
+        daemon.told("db", "DriftFound", field);
+    }
+    assert_eq!((stack.id("db"), stack.started_at("db")), (id, started));
+    daemon.told("db", "ContainerUpdated", "outside env-manager");
+    daemon.told("db", "DriftFound", "resources.memory: 48MiB → 64MiB (changed outside env-manager)");
+    daemon.told("db", "Updated", "limits of");
+    let counted = daemon.ask("/metrics").unwrap();
+    assert!(counted.contains("env_manager_drift_total{kind=\"in_place\"} 4\n"), "{counted}");
+    assert!(counted.contains("env_manager_drift_total{kind=\"replace\"} 0\n"), "{counted}");
+    stack.is_converged(&["db"]);
+}
+
 #[test]
 fn what_is_disconnected_is_connected_again() {
     let stack = Stack::new("disconnect");

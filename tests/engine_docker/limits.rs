@@ -92,7 +92,7 @@ async fn memory_below_what_is_in_use_is_refused_and_changes_nothing() {
         let lines = scope.engine.log_tail(&id, 1).await.unwrap();
         lines.iter().any(|l| l.contains("full")).then_some(())
     });
-    tokio::time::timeout(std::time::Duration::from_secs(60), full).await.expect("it eats 16 MiB");
+    tokio::time::timeout(std::time::Duration::from_mins(1), full).await.expect("it eats 16 MiB");
     let before = limits(&scope, &id).await;
     let less = MemoryLimit { memory: Bytes(8 * MIB), swap: Some(Bytes(0)) };
     let error = scope.engine.update_limits(&id, &Limits { memory: Some(less), ..Limits::default() }).await.unwrap_err();

@@ -6,12 +6,19 @@ use crate::stack::{Stack, docker, idle, line, text};
 
 /// One service on two networks, one beside it that must never change.
 fn two(test: &str) -> Stack {
+    two_with(test, "")
+}
+
+fn two_with(test: &str, more: &str) -> Stack {
     let stack = Stack::new(test);
     stack.write(
         "back.yaml",
         "apiVersion: env-manager.dev/v1\nkind: Network\nmetadata: { name: back }\nspec: { name: \"${SCOPE}-back\" }\n",
     );
-    stack.describe(&[line("web", "networks: [default, back]\nvolumes: [\"${SCOPE}_data:/data\"]"), idle("other", "")]);
+    stack.describe(&[
+        line("web", &format!("networks: [default, back]\nvolumes: [\"${{SCOPE}}_data:/data\"]\n{more}")),
+        idle("other", ""),
+    ]);
     stack.apply().exits(0);
     stack.exec("web", &["sh", "-c", "echo kept > /data/mark"]);
     stack
@@ -41,7 +48,7 @@ fn is_mended(stack: &Stack, what: &str, action: &str, drift: &[&str]) -> (Value,
 
 #[test]
 fn p10_drift_that_can_be_undone_in_place_keeps_the_container() {
-    let stack = two("drift");
+    let stack = two_with("drift", "resources: { memory: 64MiB, swap: 16MiB, cpus: 0.5 }");
     let web = stack.container("web");
     let stray = stack.scope.name("stray");
     for (what, action, drift) in [
@@ -50,9 +57,17 @@ fn p10_drift_that_can_be_undone_in_place_keeps_the_container() {
         ("renamed", "update", &["rename", &web, &stray]),
         ("stopped", "start", &["stop", &web]),
         ("killed", "start", &["kill", &web]),
+        ("memory", "update", &["update", "--memory", "32m", "--memory-swap", "32m", &web]),
+        ("swap", "update", &["update", "--memory-swap", "128m", &web]),
+        ("cpus", "update", &["update", "--cpus", "0.25", &web]),
+        ("pids", "update", &["update", "--pids-limit", "77", &web]),
     ] {
         let (was, is) = is_mended(&stack, what, action, drift);
         assert_eq!(is["Id"], was["Id"], "{what}");
+        for limit in ["Memory", "MemorySwap", "NanoCpus", "PidsLimit"] {
+            let number = |seen: &Value| seen["HostConfig"][limit].as_i64().unwrap_or_default();
+            assert_eq!(number(&is), number(&was), "{what}: {limit}");
+        }
     }
     let outside = stack.scope.name("outside");
     docker(&["network", "create", &outside]);
@@ -71,6 +86,60 @@ fn p10_drift_that_docker_cannot_undo_replaces_the_container() {
     assert_eq!(is["HostConfig"]["Memory"], 0);
     let (was, is) = is_mended(&stack, "removed", "create", &["rm", "-f", &web]);
     assert_ne!(is["Id"], was["Id"]);
+}
+
+/// A manifest that asks for other limits changes them in what runs.
+#[test]
+fn p10_limits_of_a_manifest_are_changed_in_place() {
+    let stack = Stack::new("limits-manifest");
+    for (body, limit, value) in [
+        ("", "Memory", 0),
+        ("resources: { memory: 64MiB }", "Memory", 64 << 20),
+        ("resources: { memory: 32MiB }", "MemorySwap", 64 << 20),
+        ("resources: { memory: 32MiB, pids: 9 }", "PidsLimit", 9),
+        ("resources: { memory: 32MiB, cpus: 0.5, cpuset: \"0\", cpuShares: 512 }", "PidsLimit", 0),
+        ("resources: { memory: 32MiB, cpus: 0.5, cpuset: \"0\", cpuShares: 256 }", "CpuShares", 256),
+    ] {
+        let before = stack.containers();
+        stack.describe(&[idle("web", body)]);
+        stack.apply().exits(0);
+        let limits = stack.inspect("web")["HostConfig"].clone();
+        assert_eq!(limits[limit].as_i64().unwrap_or_default(), value, "{body}: {limits}");
+        assert!(before.is_empty() || stack.containers() == before, "{body} made another container");
+        stack.is_converged(&["web"]);
+    }
+}
+
+/// Never a replacement by itself: the container that runs goes on as it is.
+#[test]
+fn p09_limits_that_the_engine_refuses_are_reported_and_held() {
+    let stack = Stack::new("limits-refused");
+    let eat = "command: [sh, -c, \"x=aaaaaaaaaaaaaaaa; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; \
+               do x=$x$x; done; echo > /tmp/full; sleep 1000000; true\"]\n\
+               probes: { startup: { exec: { command: [stat, /tmp/full] }, interval: 1s } }";
+    let with = |memory: &str| {
+        let body = format!("image: {}\n{eat}\nresources: {{ memory: {memory}, swap: 0 }}", crate::stack::engine::IMAGE);
+        stack.describe(&[crate::stack::service("web", &body)]);
+    };
+    with("256MiB");
+    stack.apply().exits(0);
+    let before = stack.inspect("web");
+    with("8MiB");
+    let ran = stack.apply_with(&["--timeout", "20s"]);
+    let said = ran.service("web");
+    assert_eq!((ran.code, text(&said["reason"]).as_str()), (Some(3), "UpdateFailed"), "{ran}");
+    assert!(text(&said["message"]).contains("unable to set memory limit"), "{ran}");
+    ran.is_ready("web");
+    let after = stack.inspect("web");
+    for part in ["Id", "State", "HostConfig"] {
+        assert_eq!(after[part], before[part], "{part}");
+    }
+    // What can be done is done, and in place.
+    with("128MiB");
+    stack.apply().exits(0);
+    let after = stack.inspect("web");
+    assert_eq!((&after["Id"], &after["HostConfig"]["Memory"]), (&before["Id"], &(128_i64 << 20).into()));
+    stack.is_converged(&["web"]);
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerUpdateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, NetworkingConfig,
-    ResourcesUlimits, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerUpdateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig,
+    NetworkingConfig, ResourcesUlimits, RestartPolicyNameEnum,
 };
 
 use super::mounts::Refusal;

@@ -16,9 +16,13 @@ type Edit = fn(&mut Resources);
 /// Each limit: set, and set to something else.
 const LIMITS: &[(&str, Edit, Edit)] = &[
     ("memory", |r| r.memory = Some(Bytes(64 << 20)), |r| r.memory = Some(Bytes(32 << 20))),
-    ("memoryReservation", |r| r.memory_reservation = Some(Bytes(9 << 20)), |r| {
-        r.memory_reservation = Some(Bytes(8 << 20));
-    }),
+    (
+        "memoryReservation",
+        |r| r.memory_reservation = Some(Bytes(9 << 20)),
+        |r| {
+            r.memory_reservation = Some(Bytes(8 << 20));
+        },
+    ),
     ("cpus", |r| r.cpus = Some(NanoCpus(500_000_000)), |r| r.cpus = Some(NanoCpus(250_000_000))),
     ("cpuset", |r| r.cpuset = Some("0".to_owned()), |r| r.cpuset = Some("0-1".to_owned())),
     ("cpuShares", |r| r.cpu_shares = Some(512), |r| r.cpu_shares = Some(256)),
