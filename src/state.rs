@@ -149,6 +149,11 @@ impl StateDir {
         self.content.suspensions.iter().map(|(name, s)| (name.clone(), s.to_string())).collect()
     }
 
+    /// The spec applied last says `suspend: true`.
+    pub fn suspends_itself(&self, name: &str) -> bool {
+        self.content.services.get(name).is_some_and(|record| record.spec.suspend)
+    }
+
     /// Says whether it was not suspended before.
     pub fn suspend(&mut self, name: &str, suspension: Suspension) -> bool {
         if self.content.suspensions.contains_key(name) {

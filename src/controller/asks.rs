@@ -1,11 +1,12 @@
 //! What people ask for: look now, try again, restart. And what was last seen, for `describe`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::wakes::Trigger;
 use super::weather::Met;
@@ -33,6 +34,8 @@ pub struct Seen {
     looks: Mutex<BTreeMap<ResourceKey, Look>>,
     /// Counts looks.
     count: watch::Sender<u64>,
+    /// Counts those who asked for one.
+    asked: AtomicU64,
     /// Runs that somebody asked to restart.
     restarts: Mutex<BTreeMap<ResourceKey, Run>>,
 }
@@ -40,8 +43,8 @@ pub struct Seen {
 /// The last look at a resource.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// When it was begun.
-    pub begun: Instant,
+    /// How many had asked for a look when it was begun: before anything of it was read.
+    pub asked: u64,
     /// What is to be done, as text; empty: nothing.
     pub plan: String,
     pub changes: Vec<FieldChange>,
@@ -51,18 +54,28 @@ pub struct Look {
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { looks: Mutex::default(), count: watch::Sender::new(0), restarts: Mutex::default() }
+        Self {
+            looks: Mutex::default(),
+            count: watch::Sender::new(0),
+            asked: AtomicU64::new(0),
+            restarts: Mutex::default(),
+        }
     }
 }
 
 impl Seen {
-    pub(super) fn look(&self, key: &ResourceKey, begun: Instant, plan: &Plan, observed: &Observed) {
+    /// For [`Self::look`], before anything is read.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn look(&self, key: &ResourceKey, asked: u64, plan: &Plan, observed: &Observed) {
         let containers = match observed {
             Observed::Service(observed) => observed.owned.iter().map(|c| c.name.clone()).collect(),
             _ => Vec::new(),
         };
         let text = if plan.is_empty() { String::new() } else { plan.to_string() };
-        let look = Look { begun, plan: text, changes: plan.changes.clone(), containers };
+        let look = Look { asked, plan: text, changes: plan.changes.clone(), containers };
         lock(&self.looks).insert(key.clone(), look);
         self.count.send_modify(|n| *n += 1);
     }
@@ -167,7 +180,7 @@ impl<E: Engine> Controller<E> {
     /// `within`.
     pub async fn look(&self, keys: BTreeSet<ResourceKey>, within: Duration) -> BTreeSet<ResourceKey> {
         let shared = &self.shared;
-        let asked = Instant::now();
+        let asked = shared.seen.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut count = shared.seen.count.subscribe();
         for key in &keys {
             shared.look_again(key.clone(), Trigger::Asked);
@@ -176,7 +189,7 @@ impl<E: Engine> Controller<E> {
         let all = async {
             loop {
                 count.borrow_and_update();
-                left.retain(|key| shared.seen.of(key).is_none_or(|look| look.begun < asked));
+                left.retain(|key| shared.seen.of(key).is_none_or(|look| look.asked < asked));
                 if left.is_empty() || count.changed().await.is_err() {
                     return;
                 }

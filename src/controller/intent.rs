@@ -66,10 +66,12 @@ impl<E: Engine> Controller<E> {
                 desired.entry(key.clone()).or_insert_with(|| (**last_good).clone());
             }
         }
-        let changes = changes(&before, &desired, &self.frozen(), &intent.frozen);
+        let frozen = intent.frozen.keys().cloned().collect();
+        let was_frozen = std::mem::replace(&mut *lock(&shared.frozen), frozen);
+        let changes = changes(&before, &desired, &was_frozen, &intent.frozen);
         let graph = Arc::new(Graph::new(desired.values()));
         *shared.graph.write().unwrap_or_else(PoisonError::into_inner) = graph;
-        let treated_anew = shared.set_modes(intent, &desired);
+        let treated_anew = shared.set_modes(intent, &desired, |key| state.suspends_itself(&key.name));
 
         let mut wake: BTreeSet<ResourceKey> = treated_anew;
         for key in before.keys().filter(|k| !desired.contains_key(k)) {
@@ -95,18 +97,23 @@ impl<E: Engine> Controller<E> {
         changes
     }
 
-    /// Every key that a manifest asks for, broken ones included.
+    /// Every key that a manifest asks for, broken ones included, and what is suspended.
     pub fn known(&self) -> BTreeSet<ResourceKey> {
-        self.shared.desired.snapshot().into_keys().chain(self.frozen()).collect()
+        self.described().into_iter().chain(self.shared.suspended()).collect()
     }
 
-    fn frozen(&self) -> BTreeSet<ResourceKey> {
-        lock(&self.shared.modes).iter().filter(|(_, m)| **m == Mode::Frozen).map(|(k, _)| k.clone()).collect()
+    /// Every key that a manifest asks for, broken ones included.
+    pub fn described(&self) -> BTreeSet<ResourceKey> {
+        let frozen = lock(&self.shared.frozen).clone();
+        self.shared.desired.snapshot().into_keys().chain(frozen).collect()
     }
 
-    /// Removes these, once what needs them is gone.
+    /// Removes these, once what needs them is gone; but not what somebody has suspended meanwhile (P19).
     pub fn remove(&self, keys: impl IntoIterator<Item = ResourceKey>) {
         for key in keys {
+            if self.is_suspended(&key) {
+                continue;
+            }
             lock(&self.shared.modes).insert(key.clone(), Mode::Removing);
             self.shared.recent.forget(&key);
             self.shared.wakes.add(key, Trigger::ManifestChanged);
@@ -115,27 +122,34 @@ impl<E: Engine> Controller<E> {
 }
 
 impl<E: Engine> Shared<E> {
-    /// Says which are treated otherwise than before.
-    fn set_modes(&self, intent: &Intent, desired: &BTreeMap<ResourceKey, Desired>) -> BTreeSet<ResourceKey> {
+    /// Says which are treated otherwise than before. `suspends_itself`: whether the manifest that was good
+    /// last said so.
+    fn set_modes(
+        &self,
+        intent: &Intent,
+        desired: &BTreeMap<ResourceKey, Desired>,
+        suspends_itself: impl Fn(&ResourceKey) -> bool,
+    ) -> BTreeSet<ResourceKey> {
         let mut modes = BTreeMap::new();
         let mut whys: BTreeMap<ResourceKey, Arc<str>> = BTreeMap::new();
         for (key, why) in &intent.frozen {
             modes.insert(key.clone(), Mode::Frozen);
             whys.insert(key.clone(), why.as_str().into());
         }
-        for (key, value) in desired {
-            let by_manifest = value.spec.as_service().is_some_and(|s| s.spec.suspend);
-            let by_call = value.spec.as_service().and_then(|s| intent.suspended.get(&*s.name));
-            // Hands off, however broken (P19).
-            if by_manifest || by_call.is_some() {
-                modes.insert(key.clone(), Mode::Suspended);
-            }
-            match by_call {
-                Some(who) => drop(whys.insert(key.clone(), who.as_str().into())),
-                // Its manifest says so, which is no reason of its own.
-                None if by_manifest => drop(whys.remove(key)),
-                None => {}
-            }
+        // Hands off, however broken (P19): by call whatever the manifests say, or if they say nothing; and by
+        // the manifest, until it says otherwise.
+        let suspended_last = intent.frozen.keys().filter(|k| !desired.contains_key(k) && suspends_itself(k));
+        let suspends = |value: &Desired| value.spec.as_service().is_some_and(|s| s.spec.suspend);
+        let by_manifest = desired.iter().filter(|(_, value)| suspends(value)).map(|(key, _)| key);
+        for key in by_manifest.chain(suspended_last) {
+            modes.insert(key.clone(), Mode::Suspended);
+            // Its manifest says so, which is no reason of its own.
+            whys.remove(key);
+        }
+        for (name, who) in &intent.suspended {
+            let key = ResourceKey::service(name.as_str());
+            modes.insert(key.clone(), Mode::Suspended);
+            whys.insert(key, who.as_str().into());
         }
         if self.settings.remove_all {
             for mode in modes.values_mut() {
@@ -157,6 +171,10 @@ impl<E: Engine> Shared<E> {
         *current = modes;
         *known = whys;
         anew
+    }
+
+    pub(super) fn suspended(&self) -> Vec<ResourceKey> {
+        lock(&self.modes).iter().filter(|(_, m)| **m == Mode::Suspended).map(|(k, _)| k.clone()).collect()
     }
 
     /// Why it is not treated normally.

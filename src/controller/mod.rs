@@ -35,7 +35,7 @@ mod telling;
 pub mod wakes;
 pub mod weather;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -53,7 +53,7 @@ use crate::clock::Clock;
 use crate::engine::{ContainerFilter, Engine, EngineError, EngineInfo, ObjectFilter};
 use crate::execute::Limits;
 use crate::images::Images;
-use crate::plan::prune::{OwnedResource, Prune, prune};
+use crate::plan::prune::{OwnedResource, Prune, Refused, WhyKept, prune};
 use crate::plan::{Mode, Restarts, Retry};
 use crate::probe::Prober;
 use crate::queue::Queue;
@@ -102,6 +102,8 @@ struct Shared<E: Engine> {
     status: Store<ResourceKey, Status>,
     /// Where a resource is not treated normally.
     modes: Mutex<BTreeMap<ResourceKey, Mode>>,
+    /// Whose manifest is broken, however they are treated.
+    frozen: Mutex<BTreeSet<ResourceKey>>,
     /// Why: the finding of a broken manifest, or who suspended it.
     whys: Mutex<BTreeMap<ResourceKey, Arc<str>>>,
     graph: RwLock<Arc<Graph>>,
@@ -160,6 +162,7 @@ impl<E: Engine> Controller<E> {
             desired: Store::new(),
             status: Store::new(),
             modes: Mutex::new(BTreeMap::new()),
+            frozen: Mutex::default(),
             whys: Mutex::new(BTreeMap::new()),
             graph: RwLock::new(Arc::new(Graph::default())),
             retries: Mutex::new(BTreeMap::new()),
@@ -195,8 +198,16 @@ impl<E: Engine> Controller<E> {
         let mut guards = shared.settings.prune;
         guards.source_is_whole &= !set.has_errors;
         guards.allowed |= allow_prune;
-        let is_desired = |key: &ResourceKey| set.resources.contains_key(key) || set.invalid.contains_key(key);
-        Ok(prune(&owned, is_desired, &set.source, guards))
+        let is_described = |key: &ResourceKey| set.resources.contains_key(key) || set.invalid.contains_key(key);
+        let is_suspended = |key: &ResourceKey| self.is_suspended(key);
+        let mut judged = prune(&owned, |key| is_described(key) || is_suspended(key), &set.source, guards);
+        let left: BTreeSet<_> =
+            owned.into_iter().map(|r| r.key).filter(|k| !is_described(k) && is_suspended(k)).collect();
+        judged.refused.extend(left.into_iter().map(|key| Refused {
+            why: WhyKept::Suspended { by: shared.why(&key).map(|w| w.to_string()).unwrap_or_default() },
+            key,
+        }));
+        Ok(judged)
     }
 
     /// What is still to be removed. An orphan leaves this list when it is gone.

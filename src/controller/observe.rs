@@ -300,12 +300,19 @@ async fn network<E: Engine>(engine: &E, subject: Subject<'_>) -> Result<NetworkO
         return Ok(observed);
     }
     for row in engine.list_containers(&ContainerFilter::default()).await? {
-        let owner = row.owner.as_ref().filter(|o| o.stack == subject.stack).map(|o| o.source.clone());
+        let owner = row.owner.filter(|o| o.stack == subject.stack);
+        let (owner, service) = owner.map(|o| (o.source, o.service)).unzip();
+        let service: String = service.unwrap_or_default();
         for (network, id) in row.networks {
             // What was never started may know its network by name alone.
             let by_name = id.0.is_empty() && network == name;
             for candidate in observed.networks.iter().filter(|n| n.id == id || by_name) {
-                let user = NetworkUser { name: row.name.clone(), id: row.id.clone(), owner: owner.clone() };
+                let user = NetworkUser {
+                    name: row.name.clone(),
+                    id: row.id.clone(),
+                    owner: owner.clone(),
+                    service: service.clone(),
+                };
                 observed.users.entry(candidate.id.clone()).or_default().insert(user);
             }
         }

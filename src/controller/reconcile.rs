@@ -50,6 +50,7 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
     for _ in 0..MAX_ROUNDS {
         // What came in until now is seen by the observation that follows.
         lease.refresh();
+        let asked = shared.seen.asked();
         let desired = shared.desired.get(key);
         let mode = shared.mode(key);
         if mode == Mode::Normal && desired.is_none() {
@@ -67,7 +68,6 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
             stack: &shared.settings.stack,
             removing: mode == Mode::Removing,
         };
-        let looked_at = Instant::now();
         let (recalled, begun) = (shared.recent.get(key), shared.recent.begin());
         let observed = if let Some(observed) = &recalled {
             Arc::clone(observed)
@@ -97,7 +97,7 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
         shared.publish(key, desired.as_deref(), mode, &plan);
         if recalled.is_none() {
             shared.count_drift(key, &plan);
-            shared.seen.look(key, looked_at, &plan, &observed);
+            shared.seen.look(key, asked, &plan, &observed);
         }
 
         let Some(stage) = plan.executable() else {
@@ -157,7 +157,11 @@ impl<E: Engine> Shared<E> {
         probes: &ProbeState,
     ) -> Plan {
         let deps = self.deps(key);
-        let dependents = if mode == Mode::Removing { self.dependents(key) } else { Vec::new() };
+        let dependents = match (mode, key.kind) {
+            (Mode::Removing, _) => self.dependents(key),
+            (_, Kind::Network) => self.suspended(),
+            _ => Vec::new(),
+        };
         let image = self.images.state(key);
         let retry = lock(&self.retries).get(key).cloned().unwrap_or_default();
         let restarts = self.restarts_of(key);
@@ -346,7 +350,8 @@ impl<E: Engine> Shared<E> {
     pub(super) fn status_of(&self, desired: Option<&Desired>, draft: StatusDraft, previous: Option<&Status>) -> Status {
         let service = desired.and_then(|d| d.spec.as_service());
         let about = About {
-            required: service.is_none_or(|s| s.spec.required),
+            // What is suspended and not described is not missed.
+            required: service.map_or(draft.reason != Reason::Suspended, |s| s.spec.required),
             generation: desired.map_or(0, |d| d.generation),
             image: service.map(|s| s.spec.container.image.clone()),
             depends_on: service.map(|s| s.spec.depends_on.clone()).unwrap_or_default(),

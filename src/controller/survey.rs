@@ -27,7 +27,7 @@ impl<E: Engine> Controller<E> {
         probe: bool,
     ) -> Result<BTreeMap<ResourceKey, Plan>, EngineError> {
         let shared = &self.shared;
-        let keys = shared.desired.snapshot().into_keys().chain(also);
+        let keys = shared.desired.snapshot().into_keys().chain(also).chain(shared.suspended());
         let order = shared.graph().in_order(keys);
         let observations = order.iter().map(|key| shared.look(key, probe));
         let looked = futures_util::future::try_join_all(observations).await?;

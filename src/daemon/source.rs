@@ -379,6 +379,7 @@ impl<E: Engine> SourceLoop<E> {
                     services.into_iter().filter(|name| self.state.suspend(name, suspension.clone())).collect();
                 self.say_asked(&changed, EventReason::Suspended, "left as it is until it is resumed", &by);
                 self.restate();
+                self.judge(false);
                 self.answer_once_looked_at(changed.clone(), answer, changed);
             }
             Command::Resume { services, by, answer } => {
@@ -390,6 +391,12 @@ impl<E: Engine> SourceLoop<E> {
                 let changed: Vec<_> = services.into_iter().filter(|name| self.state.resume(name)).collect();
                 self.say_asked(&changed, EventReason::Resumed, "kept as described again", &by);
                 self.restate();
+                let described = self.parts.controller.described();
+                if changed.iter().any(|name| !described.contains(&ResourceKey::service(name.as_str()))) {
+                    // What no manifest describes any more goes now, if nothing else is against it.
+                    self.parts.change_context(|context| context.leaving = None);
+                }
+                self.judge(false);
                 self.answer_once_looked_at(changed.clone(), answer, (changed, still));
             }
         }
@@ -421,6 +428,7 @@ impl<E: Engine> SourceLoop<E> {
         self.intent.suspended = self.state.suspended();
         *self.parts.suspensions() = self.state.suspensions().clone();
         self.parts.controller.set_desired(&self.intent, &mut self.state);
+        self.parts.metrics.set_services(self.services());
         self.save();
     }
 
@@ -431,7 +439,7 @@ impl<E: Engine> SourceLoop<E> {
         let keys = if services.is_empty() { known.clone() } else { services };
         let mut synced = Synced {
             revision: self.parts.context.borrow().source.revision.clone(),
-            services: known.iter().filter(|k| k.kind == Kind::Service).count(),
+            services: controller.described().iter().filter(|k| k.kind == Kind::Service).count(),
             message: String::new(),
         };
         let away = self.parts.controller.weather().borrow().away.clone();

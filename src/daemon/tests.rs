@@ -19,19 +19,24 @@ use crate::plan::prune::PruneGuards;
 use crate::report::{SourceKind, SourceView, View};
 use crate::resource::desired::{DesiredSet, DesiredSpec, Service};
 use crate::resource::labels::SourceId;
-use crate::resource::spec::{ContainerSpec, NetworkAttachment, NetworkSpec, ServiceSpec};
+use crate::resource::spec::{ContainerSpec, DesiredState, NetworkAttachment, NetworkSpec, ServiceSpec};
 use crate::resource::status::Phase;
 use crate::source::{Completeness, Loaded};
 
 const IMAGE: &str = "test/app:1";
 
-/// What the folder holds: services by name, each with a variable that makes a new spec.
+mod held;
+
+/// What the folder holds: services by name, each with a variable that makes a new spec, and after a blank
+/// `stopped` or `suspended`.
 #[derive(Clone, Debug, Default)]
 struct Folder {
     services: BTreeMap<String, String>,
     /// Broken files' services, and why.
     broken: BTreeMap<String, String>,
     missing: bool,
+    /// Of the network.
+    internal: bool,
 }
 
 impl Folder {
@@ -47,21 +52,23 @@ impl Folder {
         for (name, value) in self.services.iter().filter(|(name, _)| !self.missing && !self.broken.contains_key(*name))
         {
             let mut container = ContainerSpec::plain(name, IMAGE);
-            container.env.insert("VALUE".to_owned(), value.clone());
+            let (value, how) = value.split_once(' ').unwrap_or((value, ""));
+            container.env.insert("VALUE".to_owned(), value.to_owned());
             container.networks = vec![NetworkAttachment {
                 network: "net".to_owned(),
                 aliases: BTreeSet::new(),
                 ipv4_address: None,
                 priority: None,
             }];
-            let spec = ServiceSpec::plain(container);
+            let state = if how == "stopped" { DesiredState::Stopped } else { DesiredState::Running };
+            let spec = ServiceSpec { state, suspend: how == "suspended", ..ServiceSpec::plain(container) };
             let service = Service::new(name.as_str(), spec, BTreeMap::new(), BTreeMap::new());
             let key = ResourceKey::service(name.as_str());
             set.resources.insert(key.clone(), DesiredSpec::Service(Arc::new(service)));
             defined.insert(key, Arc::from(format!("{name}.yaml")));
         }
         if !set.resources.is_empty() {
-            let network = NetworkSpec { name: "net".to_owned(), ..NetworkSpec::default() };
+            let network = NetworkSpec { name: "net".to_owned(), internal: self.internal, ..NetworkSpec::default() };
             set.resources.insert(ResourceKey::network("net"), DesiredSpec::Network(Arc::new(network)));
         }
         let broken = self.broken.iter().map(|(name, why)| (ResourceKey::service(name.as_str()), why.clone()));

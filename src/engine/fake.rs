@@ -150,6 +150,11 @@ impl FakeEngine {
         all
     }
 
+    /// Ours, whole.
+    pub fn all(&self) -> Vec<Container> {
+        self.lock().containers.values().cloned().collect()
+    }
+
     pub fn volumes(&self) -> Vec<String> {
         self.lock().volumes.keys().cloned().collect()
     }
@@ -165,6 +170,12 @@ impl FakeEngine {
         let container = state.containers.remove(&id).unwrap();
         drop(state);
         self.tell(&container, "destroy");
+    }
+
+    /// Somebody changes a container behind our back.
+    pub fn change_behind_our_back(&self, name: &str, action: &str, f: impl FnOnce(&mut Container)) {
+        let id = self.lock().containers.values().find(|c| c.name == name).map(|c| c.id.clone()).unwrap();
+        self.change(&id, action, f).unwrap();
     }
 
     /// With its endpoints, as a forced removal does.

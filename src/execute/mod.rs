@@ -65,8 +65,9 @@ impl Watch for () {}
 
 /// Takes the steps of a stage in order, and stops at the first that fails.
 ///
-/// `superseded` is asked before each step and after each wait for a permit. A call is never
-/// cancelled in flight.
+/// `superseded` is asked before each step and after each wait for a permit, but for those from a stop to
+/// the start that follows it: given up there, nothing would serve for as long as nobody plans anew, as
+/// while the service is suspended or the daemon is away. A call is never cancelled in flight.
 pub async fn execute<E: Engine>(
     engine: &E,
     stage: &Stage,
@@ -76,8 +77,9 @@ pub async fn execute<E: Engine>(
 ) -> Report {
     let mut created: Option<ContainerId> = None;
     let mut starts: Option<SemaphorePermit<'_>> = None;
+    let mut in_gap = false;
     for (done, step) in stage.steps.iter().enumerate() {
-        if superseded() {
+        if !in_gap && superseded() {
             return Report { done, end: End::Superseded };
         }
         let starts_later = stage.steps[done..].iter().any(|s| matches!(s.op, Op::Start(_)));
@@ -107,6 +109,7 @@ pub async fn execute<E: Engine>(
         if !keep {
             starts = None;
         }
+        in_gap = starts_later && (in_gap || matches!(step.op, Op::Stop { .. })) && !matches!(step.op, Op::Start(_));
     }
     Report { done: stage.steps.len(), end: End::Completed }
 }

@@ -67,6 +67,10 @@ impl<'a> Draft<'a> {
         self.verdict = Verdict::new(ready, reason, message);
     }
 
+    pub(super) fn subject(&self) -> &'a str {
+        &self.key.name
+    }
+
     pub(super) fn hold(&mut self) {
         self.settled = Settled::Held;
     }

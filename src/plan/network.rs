@@ -133,7 +133,18 @@ impl<'a> Planner<'a> {
         steps.push(self.create_step(spec, cause));
         self.draft.act(Action::Replace, steps, said(Reason::Replacing, "replacing the network"));
         let foreign = names(self.users(kept).filter(|u| u.owner.is_none()));
-        if !foreign.is_empty() {
+        let is_held =
+            |user: &&NetworkUser| self.cx.dependents.iter().any(|k| user.owner.is_some() && *k.name == *user.service);
+        let held: BTreeSet<_> = self.users(kept).filter(is_held).map(|u| u.service.as_str()).collect();
+        if let Some(service) = held.first() {
+            // Taken off it, it would not be as it was (P19).
+            let who = held.iter().copied().collect::<Vec<_>>().join(", ");
+            let what = format!(
+                "waits to be replaced: {who} is attached to it and suspended; `env-manager resume {service}`, or set `suspend: false`"
+            );
+            self.draft.reconciling = Some(said(Reason::Suspended, what));
+            self.draft.gate(Gate::Conflict(format!("{who} (suspended)")));
+        } else if !foreign.is_empty() {
             let what = format!("cannot be replaced while containers that are not ours are attached to it ({foreign})");
             self.conflict(what, foreign);
         }

@@ -55,6 +55,11 @@ pub enum WhyKept {
         theirs: SourceId,
         ours: SourceId,
     },
+    /// Somebody has suspended it (P19).
+    Suspended {
+        /// `uid 0 since …`
+        by: String,
+    },
     Disabled,
     SourceNotWhole,
     TooMany {
@@ -68,6 +73,7 @@ impl fmt::Display for WhyKept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherSource { theirs, ours } => write!(f, "it belongs to {theirs}, and these manifests are {ours}"),
+            Self::Suspended { by } => write!(f, "it is suspended by {by}; once resumed, it goes"),
             Self::Disabled => f.write_str("pruning is switched off"),
             Self::SourceNotWhole => f.write_str("the manifests could not be read whole"),
             Self::TooMany { removed, owned, limit_percent } => write!(

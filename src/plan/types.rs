@@ -26,7 +26,8 @@ pub struct PlanContext<'a> {
     pub engine_now: Timestamp,
     /// What this resource needs, with what is known of each.
     pub deps: &'a [Dep],
-    /// Resources that need this one and still have something on the engine. They go first.
+    /// Of what is to be removed: resources that need this one and still have something on the engine. They
+    /// go first. Of a network that is kept: the services that are suspended.
     pub dependents: &'a [ResourceKey],
     /// Of the spec's image, as far as a pull was asked for.
     pub image: &'a ImageState,

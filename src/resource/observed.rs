@@ -201,6 +201,8 @@ pub struct NetworkUser {
     pub id: ContainerId,
     /// The source that put it into our stack; `None`: it is not of our stack.
     pub owner: Option<SourceId>,
+    /// Of our stack; empty where it is not of it.
+    pub service: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

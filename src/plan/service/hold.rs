@@ -16,21 +16,41 @@ use crate::resource::status::Reason;
 /// For what no manifest describes any more, and so nobody knows the grace of.
 const ORPHAN_GRACE: Duration = Duration::from_secs(30);
 
-/// P19.
+/// P19. `service` is not known of one that no manifest describes any more, and of one whose manifest is
+/// broken since before the daemon began.
 pub(super) fn suspended<'a>(
     mut draft: Draft<'a>,
-    service: &Service,
-    observed: &ServiceObserved,
+    service: Option<&Arc<Service>>,
+    observed: &'a ServiceObserved,
     cx: &PlanContext<'_>,
 ) -> Draft<'a> {
     draft.hold();
-    match observed.named(&service.spec.container.name) {
-        Some(current) => say_container(&mut draft, service, current, observed, cx),
-        None => draft.say(false, Reason::Suspended, "nothing runs"),
+    let cast = match service {
+        Some(service) => Cast::new(&service.spec.container.name, &observed.owned),
+        None => Cast::unnamed(&observed.owned).1,
+    };
+    let running = observed.owned.iter().find(|c| c.is_running());
+    match (cast.current, service) {
+        (Some(current), Some(service)) => say_container(&mut draft, service, current, observed, cx),
+        (Some(current), None) => {
+            draft.container = Some(summary(current, observed));
+            let runs = current.state == RunState::Running;
+            draft.say(runs, Reason::Suspended, if runs { "it runs" } else { "nothing runs" });
+        }
+        (None, _) => match running {
+            Some(other) => draft.say(false, Reason::Suspended, format!("only {} runs", other.name)),
+            None => draft.say(false, Reason::Suspended, "nothing runs"),
+        },
     }
     let how = &draft.verdict.message;
+    let parts: Vec<_> = [cast.next, cast.old].into_iter().flatten().map(|c| c.name.as_str()).collect();
+    let begun =
+        if parts.is_empty() { String::new() } else { format!("; a replacement was begun: {}", parts.join(" and ")) };
+    let unknown = if service.is_none() { "; no good manifest describes it" } else { "" };
+    let how = format!("{how}{begun}{unknown}");
+    let name = draft.subject();
     let message = match cx.why {
-        Some(who) => format!("suspended by {who}; left as it is until `env-manager resume {}` ({how})", service.name),
+        Some(who) => format!("suspended by {who}; left as it is until `env-manager resume {name}` ({how})"),
         None => format!("suspended by its manifest (`suspend: true`); left as it is ({how})"),
     };
     draft.verdict = Verdict::new(draft.verdict.ready, Reason::Suspended, message);

@@ -67,10 +67,10 @@ pub fn plan(
     let run = |service, compare| Run::new(service, generation, observed, cx, compare);
     let draft = match (cx.mode, service) {
         (Mode::Removing, service) => hold::remove(draft, service, observed, cx),
-        (Mode::Suspended, Some(service)) => hold::suspended(draft, service, observed, cx),
+        (Mode::Suspended, service) => hold::suspended(draft, service, observed, cx),
         (Mode::Frozen, None) => hold::frozen(draft, observed, cx),
         // Not asked for and not to be removed: nothing is known of it, so nothing is done.
-        (Mode::Normal | Mode::Suspended, None) => draft,
+        (Mode::Normal, None) => draft,
         (Mode::Normal, Some(service)) => match service.spec.state {
             DesiredState::Running => run(service, true).decide(draft),
             DesiredState::Stopped => hold::stop(draft, service, observed),

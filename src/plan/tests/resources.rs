@@ -91,6 +91,7 @@ fn used_by(mut case: Case, id: &str, users: &[(&str, bool)]) -> Case {
         name: (*name).to_owned(),
         id: ContainerId::new(format!("{name:0>64}")),
         owner: owned.then(|| super::case::policy().source),
+        service: if *owned { (*name).to_owned() } else { String::new() },
     });
     observed.users.insert(NetworkId(Arc::from(id)), users.collect());
     case
@@ -144,6 +145,13 @@ fn a_changed_network_is_made_again_and_its_containers_are_taken_off() {
 fn a_changed_network_with_a_foreign_container_on_it_is_left() {
     let case = net(NetworkSpec { internal: true, ..net_spec() }, vec![made_from(&net_spec(), "net-1")]);
     shows!(used_by(case, "net-1", &[("kafka", true), ("theirs", false)]).text());
+}
+
+#[test]
+fn p19_a_changed_network_waits_for_who_is_on_it_and_suspended() {
+    let mut case = net(NetworkSpec { internal: true, ..net_spec() }, vec![made_from(&net_spec(), "net-1")]);
+    case.dependents = vec![ResourceKey::service("kafka"), ResourceKey::service("elsewhere")];
+    shows!(used_by(case, "net-1", &[("kafka", true), ("zookeeper", true)]).text());
 }
 
 #[test]
