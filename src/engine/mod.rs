@@ -13,6 +13,8 @@ mod error;
 pub mod fake;
 #[cfg(test)]
 pub mod scripted;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -199,7 +199,7 @@ impl Docker {
     }
 }
 
-pub(super) fn timed_out(call: Call, subject: &str, deadline: Duration) -> EngineError {
+pub(in crate::engine) fn timed_out(call: Call, subject: &str, deadline: Duration) -> EngineError {
     let text = format!("the engine did not answer within {}", humantime::format_duration(deadline));
     EngineError::new(call.operation(), subject, ErrorKind::Timeout, text)
 }

@@ -27,7 +27,7 @@ pub(super) const SYSTEM_PATHS: &str = "systempaths=unconfined";
 
 /// A create call, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(in crate::engine) struct Body {
     pub config: ContainerCreateBody,
     pub platform: String,
     /// `Config.MacAddress`, which bollard's type no longer has: the field moved to endpoints with API 1.44.
@@ -35,7 +35,7 @@ pub(super) struct Body {
 }
 
 #[expect(clippy::too_many_lines, reason = "one line a field: a table, and no place to cut it")]
-pub(super) fn body(create: &ContainerCreate, api: Api) -> Result<Body, Refusal> {
+pub(in crate::engine) fn body(create: &ContainerCreate, api: Api) -> Result<Body, Refusal> {
     let ContainerCreate { name: _, service, labels: ours, network, inherited, namespaces, file_binds } = create;
     let ContainerSpec {
         // The canonical name; a replacement is created under another one.
@@ -241,7 +241,7 @@ fn requests(requests: &[DeviceRequest], gpus: Option<i64>) -> Option<Vec<bollard
     list(&all)
 }
 
-pub(super) fn restart_policy(policy: RestartPolicy) -> bollard::models::RestartPolicy {
+pub(in crate::engine) fn restart_policy(policy: RestartPolicy) -> bollard::models::RestartPolicy {
     let (name, retries) = match policy {
         RestartPolicy::No => (RestartPolicyNameEnum::NO, 0),
         RestartPolicy::OnFailure { max_retries } => (RestartPolicyNameEnum::ON_FAILURE, i64::from(max_retries)),

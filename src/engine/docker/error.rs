@@ -15,10 +15,7 @@ use crate::engine::{EngineError, ErrorKind};
 pub(super) fn translate(call: Call, subject: &str, address: &str, error: &Error) -> EngineError {
     let (kind, message) = match error {
         Error::DockerResponseServerError { status_code, message } => {
-            let kind = classify(call, *status_code, message, subject);
-            let message = readable(call, &kind, message);
-            let message = if message.is_empty() { format!("the engine answered {status_code}") } else { message };
-            (kind, message)
+            return refused(call, subject, *status_code, message);
         }
         // In the middle of a pull: the status was 200.
         Error::DockerStreamError { error } => {
@@ -36,6 +33,14 @@ pub(super) fn translate(call: Call, subject: &str, address: &str, error: &Error)
         }
         other => (ErrorKind::Other, format!("the answer was not understood: {}", one_line(&other.to_string()))),
     };
+    EngineError::new(call.operation(), subject, kind, message)
+}
+
+/// A refusal, with the engine's own words.
+pub(in crate::engine) fn refused(call: Call, subject: &str, status: u16, message: &str) -> EngineError {
+    let kind = classify(call, status, message, subject);
+    let message = readable(call, &kind, message);
+    let message = if message.is_empty() { format!("the engine answered {status}") } else { message };
     EngineError::new(call.operation(), subject, kind, message)
 }
 

@@ -26,7 +26,7 @@ use crate::resource::spec::{
 use crate::resource::units::{Bytes, NanoCpus};
 
 /// Ours iff a stack's label is there, whichever stack's.
-pub(super) fn container(answer: ContainerInspectResponse) -> Inspected {
+pub(in crate::engine) fn container(answer: ContainerInspectResponse) -> Inspected {
     let config = answer.config.unwrap_or_default();
     let host = answer.host_config.unwrap_or_default();
     let network = answer.network_settings.unwrap_or_default();
@@ -73,7 +73,7 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Inspected {
 }
 
 /// A row of the list. Its image is a name, or an id where the tag has moved on.
-pub(super) fn row(row: ContainerSummary) -> ContainerRow {
+pub(in crate::engine) fn row(row: ContainerSummary) -> ContainerRow {
     let labels: BTreeMap<_, _> = row.labels.into_iter().flatten().collect();
     // `/redis`, beside `/other/alias` for each link.
     let name = row.names.iter().flatten().find(|n| n.matches('/').count() <= 1).cloned().unwrap_or_default();
@@ -273,7 +273,7 @@ fn network_mode(mode: &str) -> Option<NetworkMode> {
     }
 }
 
-fn restart(host: &HostConfig) -> RestartPolicy {
+pub(in crate::engine) fn restart(host: &HostConfig) -> RestartPolicy {
     let Some(policy) = &host.restart_policy else { return RestartPolicy::No };
     let retries = policy.maximum_retry_count.unwrap_or_default();
     let name = policy.name.map(|n| n.to_string()).unwrap_or_default();

@@ -21,21 +21,21 @@
 mod adapter;
 pub mod call;
 pub mod connect;
-mod create;
+pub(in crate::engine) mod create;
 pub mod credentials;
 mod endpoints;
-mod error;
+pub(in crate::engine) mod error;
 mod events;
 mod images;
-mod inspect;
+pub(in crate::engine) mod inspect;
 mod logs;
 mod mounts;
 mod objects;
 mod output;
-mod ports;
+pub(in crate::engine) mod ports;
 mod time;
 pub mod user_config;
-mod version;
+pub(in crate::engine) mod version;
 
 use std::sync::Arc;
 use std::time::Duration;

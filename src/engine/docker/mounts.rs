@@ -13,7 +13,7 @@ use crate::resource::spec::{Mount, MountSource};
 use crate::resource::units::Bytes;
 
 /// Why the engine cannot do what the spec asks for.
-pub(super) type Refusal = (ErrorKind, String);
+pub(in crate::engine) type Refusal = (ErrorKind, String);
 
 /// What goes into `HostConfig.Mounts` and `HostConfig.Binds`.
 #[derive(Debug, Default)]

@@ -7,14 +7,14 @@ use bollard::models::{PortBinding, PortMap, PortSummary};
 use crate::resource::spec::{Port, Protocol};
 
 /// `6379/tcp`, for `ExposedPorts`; a binding without it publishes nothing and says nothing.
-pub(super) fn exposed(ports: &[Port]) -> Vec<String> {
+pub(in crate::engine) fn exposed(ports: &[Port]) -> Vec<String> {
     let mut names: Vec<_> = ports.iter().map(|p| format!("{}/{}", p.container_port, p.protocol)).collect();
     names.sort();
     names.dedup();
     names
 }
 
-pub(super) fn bindings(ports: &[Port]) -> PortMap {
+pub(in crate::engine) fn bindings(ports: &[Port]) -> PortMap {
     let mut map: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
     for Port { host_ip, host_port, container_port, protocol } in ports {
         map.entry(format!("{container_port}/{protocol}")).or_default().push(PortBinding {
@@ -27,7 +27,7 @@ pub(super) fn bindings(ports: &[Port]) -> PortMap {
 }
 
 /// `HostConfig.PortBindings`: as asked for, sorted.
-pub(super) fn configured(map: Option<&PortMap>) -> Vec<Port> {
+pub(in crate::engine) fn configured(map: Option<&PortMap>) -> Vec<Port> {
     read(map, |ip| (!ip.is_empty()).then(|| ip.to_owned()))
 }
 

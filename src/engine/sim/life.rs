@@ -1,0 +1,486 @@
+//! Starting, ending, restarting, stopping and removing containers.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::core::Core;
+use super::faults::FaultKind;
+use super::refusal::{Refusal, marked_for_removal, no_such_container, refusal};
+use super::unit::Unit;
+use super::world::{By, Target};
+use crate::clock::Timestamp;
+use crate::engine::{LogLine, LogStream};
+use crate::resource::container::ContainerId;
+use crate::resource::observed::RunState;
+use crate::resource::spec::RestartPolicy;
+
+/// Docker's own: the first wait before a restart, doubled each time,
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// up to this one,
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// and back to the first after a run of this length.
+const LONG_RUN: Duration = Duration::from_secs(10);
+/// What Docker notes where the signal KILL ended it.
+const KILLED: i64 = 137;
+
+pub(super) type Answer = oneshot::Sender<Result<(), Refusal>>;
+
+/// Who is no longer there is not told.
+pub(super) fn answer(to: Answer, result: Result<(), Refusal>) {
+    let _ = to.send(result);
+}
+
+impl Core {
+    pub fn unit(&mut self, id: &ContainerId) -> Result<&mut Unit, Refusal> {
+        self.containers.get_mut(id).ok_or_else(|| no_such_container(&id.0))
+    }
+
+    // ---- starting ------------------------------------------------------------------------------
+
+    /// By a call, or because the engine starts.
+    pub fn start(&mut self, id: &ContainerId) -> Result<(), Refusal> {
+        let unit = self.unit(id)?;
+        match unit.state {
+            RunState::Paused => return Err(refusal(409, "cannot start a paused container, try unpause instead")),
+            // 304
+            RunState::Running | RunState::Restarting => return Ok(()),
+            RunState::Removing | RunState::Dead => {
+                return Err(refusal(409, "container is marked for removal and cannot be started"));
+            }
+            RunState::Created | RunState::Exited => {}
+        }
+        unit.manually_stopped = false;
+        unit.cancelled = false;
+        unit.restarts = 0;
+        unit.wait = Duration::ZERO;
+        self.begin(id)
+    }
+
+    /// What cannot begin keeps its state, with the reason in `State.Error`.
+    fn begin(&mut self, id: &ContainerId) -> Result<(), Refusal> {
+        if let Err(refusal) = self.attempt(id) {
+            self.release(id);
+            let unit = self.unit(id)?;
+            unit.error.clone_from(&refusal.message);
+            if unit.exit_code == 0 {
+                unit.exit_code = 128;
+            }
+            return Err(refusal);
+        }
+        let (at, now) = (self.at, self.now);
+        let unit = self.unit(id)?;
+        unit.state = RunState::Running;
+        unit.exit_code = 0;
+        unit.oom_killed = false;
+        unit.error.clear();
+        unit.started_at = Some(now);
+        unit.began = Some(at);
+        unit.run += 1;
+        unit.flipped = false;
+        let (run, program) = (unit.run, unit.program.clone());
+        unit.logs.extend(program.writes.iter().map(|line| LogLine {
+            container: id.clone(),
+            stream: LogStream::Stdout,
+            time: now,
+            line: line.clone(),
+        }));
+        self.emit_container(id, "start", &[]);
+        if let Some((after, code)) = program.exits_after {
+            self.end_later(id, run, after, code, program.exits_by_oom);
+        }
+        self.watch_health(id);
+        Ok(())
+    }
+
+    fn attempt(&mut self, id: &ContainerId) -> Result<(), Refusal> {
+        self.check_namespaces(id)?;
+        self.attach_all(id)?;
+        self.bind_ports(id)?;
+        let unit = self.unit(id)?;
+        if unit.program.has_no_command {
+            unit.exit_code = 127;
+            let text = "OCI runtime create failed: container_linux.go:380: starting container process caused: exec: \
+                        \"program\": executable file not found in $PATH: unknown";
+            return Err(refusal(400, text));
+        }
+        Ok(())
+    }
+
+    fn check_namespaces(&self, id: &ContainerId) -> Result<(), Refusal> {
+        let Some(unit) = self.containers.get(id) else { return Ok(()) };
+        for mode in [&unit.host.network_mode, &unit.host.pid_mode, &unit.host.ipc_mode] {
+            let Some(other) = mode.as_deref().and_then(|m| m.strip_prefix("container:")) else { continue };
+            let Some(other) = self.find(other).and_then(|id| self.containers.get(&id)) else {
+                return Err(no_such_container(other));
+            };
+            if !other.lives() {
+                let text = format!("cannot join network of a non running container: {}", other.id.0);
+                return Err(refusal(409, text));
+            }
+        }
+        Ok(())
+    }
+
+    // ---- ending --------------------------------------------------------------------------------
+
+    /// By itself. A paused one has no time, and goes on when it is let.
+    fn end_later(&mut self, id: &ContainerId, run: u64, after: Duration, code: i64, oom: bool) {
+        let id = id.clone();
+        let effect = move |core: &mut Self| match core.containers.get(&id) {
+            Some(unit) if unit.run == run && unit.state == RunState::Paused => {
+                core.end_later(&id, run, Duration::from_secs(1), code, oom);
+            }
+            Some(unit) if unit.run == run && unit.lives() => core.end(&id, code, oom),
+            _ => {}
+        };
+        self.later_by(By::Engine, after, Box::new(effect));
+    }
+
+    /// The process is no more; the restart policy decides what follows.
+    pub fn end(&mut self, id: &ContainerId, code: i64, oom: bool) {
+        let _ = self.change("end", Target::Container(id.clone()), |core| {
+            let now = core.now;
+            core.release(id);
+            let unit = core.unit(id)?;
+            let ran = unit.started_at.map_or(Duration::ZERO, |at| now.since(at));
+            unit.exit_code = code;
+            unit.oom_killed = oom;
+            unit.finished_at = Some(now);
+            unit.began = None;
+            unit.health = None;
+            let again = should_restart(unit, ran);
+            let (run, wait) = (unit.run, unit.wait);
+            unit.state = if again { RunState::Restarting } else { RunState::Exited };
+            if again {
+                unit.restarts += 1;
+            }
+            let auto_remove = !again && unit.host.auto_remove.unwrap_or_default();
+            if oom {
+                core.emit_container(id, "oom", &[]);
+            }
+            core.emit_container(id, "die", &[("exitCode", code.to_string())]);
+            if again {
+                let id = id.clone();
+                core.later_by(By::Engine, wait, Box::new(move |core| core.restart(&id, run)));
+            } else if auto_remove {
+                let id = id.clone();
+                core.later_by(By::Engine, Duration::from_millis(100), Box::new(move |core| core.vanish(&id)));
+            }
+            Ok(())
+        });
+    }
+
+    /// By policy. What cannot begin stays exited: Docker does not try again.
+    fn restart(&mut self, id: &ContainerId, run: u64) {
+        let waits = |u: &Unit| u.run == run && u.state == RunState::Restarting;
+        if !self.containers.get(id).is_some_and(waits) {
+            return;
+        }
+        let _ = self.change("restart", Target::Container(id.clone()), |core| {
+            let result = core.begin(id);
+            if result.is_err() {
+                core.unit(id)?.state = RunState::Exited;
+            }
+            result
+        });
+    }
+
+    // ---- stopping and killing ------------------------------------------------------------------
+
+    /// Answers when it has ended.
+    pub fn stop(&mut self, id: &ContainerId, grace: Duration, to: Answer) {
+        let Ok(unit) = self.unit(id) else { return answer(to, Err(no_such_container(&id.0))) };
+        if !unit.runs() {
+            // 304
+            return answer(to, Ok(()));
+        }
+        unit.cancelled = true;
+        unit.manually_stopped = true;
+        if unit.state == RunState::Restarting {
+            // Its wait is over, and nothing comes after it.
+            unit.state = RunState::Exited;
+            return answer(to, Ok(()));
+        }
+        let (run, stops_in, code) = (unit.run, unit.program.stops_in, unit.program.stop_code);
+        self.resume(id);
+        self.emit_container(id, "kill", &[("signal", "15".to_owned())]);
+        let (delay, code) = match stops_in {
+            Some(after) if after <= grace => (after, code),
+            _ => (grace, KILLED),
+        };
+        let id = id.clone();
+        self.later(delay, move |core| {
+            if core.containers.get(&id).is_some_and(|u| u.run == run && u.lives()) {
+                if code == KILLED {
+                    core.emit_container(&id, "kill", &[("signal", "9".to_owned())]);
+                }
+                core.end(&id, code, false);
+            }
+            answer(to, Ok(()));
+        });
+    }
+
+    /// `docker kill`: ends it, and its restart policy with it.
+    pub fn kill(&mut self, id: &ContainerId) -> Result<(), Refusal> {
+        let unit = self.unit(id)?;
+        if !unit.runs() {
+            return Err(refusal(409, format!("Cannot kill container: {0}: Container {0} is not running", id.0)));
+        }
+        unit.cancelled = true;
+        unit.manually_stopped = true;
+        self.extinguish(id);
+        Ok(())
+    }
+
+    /// Ends it by the signal KILL, whatever it does.
+    pub fn extinguish(&mut self, id: &ContainerId) {
+        match self.containers.get_mut(id).map(|u| (u.lives(), u)) {
+            Some((true, _)) => {
+                self.emit_container(id, "kill", &[("signal", "9".to_owned())]);
+                self.end(id, KILLED, false);
+            }
+            Some((false, unit)) if unit.state == RunState::Restarting => unit.state = RunState::Exited,
+            _ => {}
+        }
+    }
+
+    // ---- pausing -------------------------------------------------------------------------------
+
+    pub fn pause(&mut self, id: &ContainerId) -> Result<(), Refusal> {
+        let unit = self.unit(id)?;
+        match unit.state {
+            RunState::Running => unit.state = RunState::Paused,
+            RunState::Paused => return Err(refusal(409, format!("Container {} is already paused", id.0))),
+            _ => return Err(refusal(409, format!("Container {} is not running", id.0))),
+        }
+        self.emit_container(id, "pause", &[]);
+        Ok(())
+    }
+
+    pub fn unpause(&mut self, id: &ContainerId) -> Result<(), Refusal> {
+        if self.unit(id)?.state != RunState::Paused {
+            return Err(refusal(500, format!("Container {} is not paused", id.0)));
+        }
+        self.resume(id);
+        Ok(())
+    }
+
+    fn resume(&mut self, id: &ContainerId) {
+        if let Some(unit) = self.containers.get_mut(id).filter(|u| u.state == RunState::Paused) {
+            unit.state = RunState::Running;
+            self.emit_container(id, "unpause", &[]);
+        }
+    }
+
+    // ---- renaming, updating --------------------------------------------------------------------
+
+    pub fn rename(&mut self, id: &ContainerId, name: &str) -> Result<(), Refusal> {
+        let holder = self.holder(name);
+        let sandbox = self.containers.get(id).map_or(0, |u| u.run);
+        let unit = self.unit(id)?;
+        if unit.name == name {
+            return Err(refusal(400, "Renaming a container with the same name as its current name"));
+        }
+        if let Some(holder) = holder {
+            let Refusal { status, message } = super::refusal::name_taken(name, &holder);
+            return Err(refusal(status, format!("Error when allocating new name: {message}")));
+        }
+        if unit.state == RunState::Restarting {
+            return Err(refusal(404, format!("sandbox {sandbox:064x} not found")));
+        }
+        let old = std::mem::replace(&mut unit.name, name.to_owned());
+        self.emit_container(id, "rename", &[("oldName", format!("/{old}"))]);
+        Ok(())
+    }
+
+    pub fn set_policy(&mut self, id: &ContainerId, policy: RestartPolicy) -> Result<(), Refusal> {
+        self.update(id, |unit| {
+            unit.host.restart_policy = Some(crate::engine::docker::create::restart_policy(policy));
+            Ok(())
+        })
+    }
+
+    pub fn update(
+        &mut self,
+        id: &ContainerId,
+        change: impl FnOnce(&mut Unit) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let unit = self.unit(id)?;
+        if matches!(unit.state, RunState::Removing | RunState::Dead) {
+            return Err(marked_for_removal(id, "\"update\""));
+        }
+        change(unit)?;
+        self.emit_container(id, "update", &[]);
+        Ok(())
+    }
+
+    // ---- removing ------------------------------------------------------------------------------
+
+    /// By force. Answers when nothing bears the id any more.
+    pub fn remove(&mut self, id: &ContainerId, to: Answer) {
+        let Ok(unit) = self.unit(id) else { return answer(to, Ok(())) };
+        unit.waiters.push(to);
+        if unit.state == RunState::Removing {
+            return;
+        }
+        unit.cancelled = true;
+        self.extinguish(id);
+        self.release(id);
+        if let Some(unit) = self.containers.get_mut(id) {
+            unit.state = RunState::Removing;
+        }
+        let (delay, fails) = (self.about(70), self.dice.roll(FaultKind::RemovalFails));
+        let id = id.clone();
+        self.later(delay, move |core| {
+            if !fails {
+                let _ = core.change("remove container", Target::Container(id.clone()), |core| {
+                    core.vanish(&id);
+                    Ok(())
+                });
+            } else if let Some(unit) = core.containers.get_mut(&id) {
+                unit.state = RunState::Dead;
+                let text = format!(
+                    "container {}: driver \"overlay2\" failed to remove root filesystem: device or resource busy",
+                    id.0
+                );
+                for waiter in std::mem::take(&mut unit.waiters) {
+                    answer(waiter, Err(refusal(500, text.clone())));
+                }
+            }
+        });
+    }
+
+    /// Without its volumes.
+    pub fn vanish(&mut self, id: &ContainerId) {
+        self.emit_container(id, "destroy", &[]);
+        if let Some(unit) = self.containers.remove(id) {
+            self.execs.retain(|_, (of, _)| of != id);
+            for waiter in unit.waiters {
+                answer(waiter, Ok(()));
+            }
+        }
+    }
+
+    /// What a run holds: addresses and ports.
+    pub fn release(&mut self, id: &ContainerId) {
+        let Some(unit) = self.containers.get_mut(id) else { return };
+        unit.published.clear();
+        let mut left = Vec::new();
+        for (name, attached) in &mut unit.endpoints {
+            if attached.address.take().is_some() {
+                left.push((name.clone(), attached.network_id.clone()));
+            }
+        }
+        for (name, network) in left {
+            self.emit_attachment("disconnect", id, &name, network.as_ref());
+        }
+    }
+
+    // ---- the engine itself ---------------------------------------------------------------------
+
+    /// It ends and stops what runs, which nobody did on purpose.
+    pub fn go_down(&mut self, reason: &str) {
+        let living: Vec<_> = self.containers.values().filter(|u| u.runs()).map(|u| u.id.clone()).collect();
+        for id in living {
+            let Some(unit) = self.containers.get_mut(&id) else { continue };
+            unit.cancelled = true;
+            let code = if unit.program.stops_in.is_some() { unit.program.stop_code } else { KILLED };
+            if unit.lives() {
+                self.resume(&id);
+                self.end(&id, code, false);
+            } else {
+                unit.state = RunState::Exited;
+            }
+        }
+        self.up = false;
+        self.frozen = false;
+        self.forget_agenda();
+        self.cut_streams(reason);
+    }
+
+    /// It starts, and with it what its restart policy says, in any order.
+    pub fn come_up(&mut self) {
+        self.up = true;
+        let mut again = Vec::new();
+        for unit in self.containers.values_mut() {
+            unit.waiters.clear();
+            if unit.state == RunState::Removing {
+                unit.state = RunState::Dead;
+            }
+            unit.cancelled = false;
+            let ran = unit.started_at.zip(unit.finished_at).map_or(Duration::ZERO, |(from, to)| to.since(from));
+            if unit.state == RunState::Exited && unit.started_at.is_some() && should_restart(unit, ran) {
+                again.push(unit.id.clone());
+            }
+        }
+        for id in again {
+            let delay = self.dice_free_delay();
+            self.later_by(
+                By::Engine,
+                delay,
+                Box::new(move |core| {
+                    let _ = core.change("restart", Target::Container(id.clone()), |core| core.start(&id));
+                }),
+            );
+        }
+    }
+
+    fn dice_free_delay(&mut self) -> Duration {
+        self.about(500)
+    }
+}
+
+/// Docker's restart manager.
+fn should_restart(unit: &mut Unit, ran: Duration) -> bool {
+    if unit.cancelled {
+        return false;
+    }
+    if ran >= LONG_RUN {
+        unit.wait = Duration::ZERO;
+    }
+    unit.wait = if unit.wait.is_zero() { FIRST_WAIT } else { (unit.wait * 2).min(LONGEST_WAIT) };
+    match unit.policy() {
+        RestartPolicy::No => false,
+        RestartPolicy::Always => true,
+        RestartPolicy::UnlessStopped => !unit.manually_stopped,
+        RestartPolicy::OnFailure { max_retries } => {
+            unit.exit_code != 0 && (max_retries == 0 || unit.restarts < i64::from(max_retries))
+        }
+    }
+}
+
+impl Core {
+    /// The image's HEALTHCHECK, where it is on.
+    fn watch_health(&mut self, id: &ContainerId) {
+        let Some(unit) = self.containers.get_mut(id) else { return };
+        let test = unit.config.healthcheck.as_ref().and_then(|h| h.test.as_ref());
+        if test.and_then(|t| t.first()).is_none_or(|word| word == "NONE") {
+            return;
+        }
+        unit.health = Some(false);
+        let (id, run) = (id.clone(), unit.run);
+        self.later_by(By::Engine, Duration::from_secs(1), Box::new(move |core| core.check_health(&id, run)));
+    }
+
+    fn check_health(&mut self, id: &ContainerId, run: u64) {
+        let at = self.at;
+        let Some(unit) = self.containers.get_mut(id).filter(|u| u.run == run && u.lives()) else { return };
+        let well = unit.is_ready(at);
+        let changed = unit.state == RunState::Running && unit.health != Some(well);
+        if changed {
+            unit.health = Some(well);
+        }
+        if changed {
+            let word = if well { "health_status: healthy" } else { "health_status: unhealthy" };
+            self.emit_container(id, word, &[]);
+        }
+        let id = id.clone();
+        self.later_by(By::Engine, Duration::from_secs(1), Box::new(move |core| core.check_health(&id, run)));
+    }
+}
+
+/// For a container that wrote nothing yet.
+pub(super) fn line(container: &ContainerId, time: Timestamp, line: &str) -> LogLine {
+    LogLine { container: container.clone(), stream: LogStream::Stdout, time, line: line.to_owned() }
+}
