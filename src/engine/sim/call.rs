@@ -147,7 +147,7 @@ impl SimEngine {
         match timeout(deadline, answered).await {
             Err(_) => Err(timed_out(call, subject, deadline)),
             Ok(None) => Err(self.unreachable(call, subject)),
-            Ok(Some(answer)) => answer.map_err(|refusal| self.refused(call, subject, &refusal)),
+            Ok(Some(answer)) => answer.map_err(|refusal| refused(call, subject, &refusal)),
         }
     }
 
@@ -213,21 +213,14 @@ impl SimEngine {
                 sleep(delay).await;
             }
             match fault {
-                Some(_) => {
-                    Err(self.refused(call, subject, &refusal(500, "unexpected failure of the simulated engine")))
-                }
-                None => result.map_err(|refusal| self.refused(call, subject, &refusal)),
+                Some(_) => Err(refused(call, subject, &refusal(500, "unexpected failure of the simulated engine"))),
+                None => result.map_err(|refusal| refused(call, subject, &refusal)),
             }
         };
         match timeout(deadline, looked).await {
             Ok(result) => result,
             Err(_) => Err(timed_out(call, subject, deadline)),
         }
-    }
-
-    /// As the adapter would say it.
-    pub(super) fn refused(&self, call: Call, subject: &str, refusal: &Refusal) -> EngineError {
-        error::refused(call, subject, refusal.status, &refusal.message)
     }
 
     fn unreachable(&self, call: Call, subject: &str) -> EngineError {
@@ -264,4 +257,9 @@ impl Core {
             self.later_by(By::Client, Duration::ZERO, effect);
         }
     }
+}
+
+/// As the adapter would say it.
+fn refused(call: Call, subject: &str, refusal: &Refusal) -> EngineError {
+    error::refused(call, subject, refusal.status, &refusal.message)
 }

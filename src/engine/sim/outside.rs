@@ -197,7 +197,6 @@ impl Core {
         Ok(())
     }
 
-    #[expect(clippy::too_many_lines, reason = "a table of what can be done")]
     fn by_command(&mut self, what: Outside) -> Result<(), Refusal> {
         match what {
             Outside::Die { container, code } => self.container("die", &container, |core, id| {

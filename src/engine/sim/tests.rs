@@ -127,9 +127,9 @@ async fn history(seed: u64) -> (String, BTreeMap<FaultKind, u64>) {
         trace.push_str(&line);
         trace.push('\n');
     };
-    let seen = trace.clone();
+    let written = trace.clone();
     engine.watch(move |call| {
-        note(&seen, format!("{} {:?} {} {:?} {:?}", call.at, call.by, call.operation, call.after, call.refused));
+        note(&written, format!("{} {:?} {} {:?} {:?}", call.at, call.by, call.operation, call.after, call.refused));
     });
     let listen = async {
         loop {

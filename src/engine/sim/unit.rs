@@ -143,7 +143,7 @@ impl Unit {
     // ---- as the engine tells it ----------------------------------------------------------------
 
     pub fn inspected(&self) -> Inspected {
-        let networks = self.endpoints.iter().map(|(name, e)| (name.clone(), self.endpoint(e)));
+        let networks = self.endpoints.iter().map(|(name, e)| (name.clone(), endpoint(e)));
         inspect::container(ContainerInspectResponse {
             id: Some(self.id.0.to_string()),
             created: Some(self.created_at.to_string()),
@@ -198,19 +198,6 @@ impl Unit {
         Health { status: Some(status), failing_streak: None, log: Some(vec![log]) }
     }
 
-    fn endpoint(&self, attached: &Attached) -> EndpointSettings {
-        EndpointSettings {
-            network_id: Some(attached.network_id.as_ref().map(|id| id.0.to_string()).unwrap_or_default()),
-            aliases: Some(attached.aliases.clone()),
-            ipam_config: attached.ipv4_address.as_ref().map(|address| EndpointIpamConfig {
-                ipv4_address: Some(address.clone()),
-                ..EndpointIpamConfig::default()
-            }),
-            ip_address: attached.address.clone().or_else(|| Some(String::new())),
-            ..EndpointSettings::default()
-        }
-    }
-
     fn port_map(&self) -> PortMap {
         let mut map = BTreeMap::<String, Option<Vec<PortBinding>>>::new();
         for port in &self.published {
@@ -225,7 +212,7 @@ impl Unit {
 
     /// `image`: what the list shows, which is an id where the tag has moved on.
     pub fn row(&self, image: String) -> ContainerRow {
-        let networks = self.endpoints.iter().map(|(name, e)| (name.clone(), self.endpoint(e)));
+        let networks = self.endpoints.iter().map(|(name, e)| (name.clone(), endpoint(e)));
         let ports = self.published.iter().map(|port| PortSummary {
             ip: Some(port.host_ip.clone().unwrap_or_else(|| "0.0.0.0".to_owned())),
             private_port: port.container_port,
@@ -242,5 +229,18 @@ impl Unit {
             network_settings: Some(ContainerSummaryNetworkSettings { networks: Some(networks.collect()) }),
             ..ContainerSummary::default()
         })
+    }
+}
+
+fn endpoint(attached: &Attached) -> EndpointSettings {
+    EndpointSettings {
+        network_id: Some(attached.network_id.as_ref().map(|id| id.0.to_string()).unwrap_or_default()),
+        aliases: Some(attached.aliases.clone()),
+        ipam_config: attached
+            .ipv4_address
+            .as_ref()
+            .map(|address| EndpointIpamConfig { ipv4_address: Some(address.clone()), ..EndpointIpamConfig::default() }),
+        ip_address: attached.address.clone().or_else(|| Some(String::new())),
+        ..EndpointSettings::default()
     }
 }
