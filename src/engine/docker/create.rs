@@ -252,7 +252,7 @@ pub(in crate::engine) fn restart_policy(policy: RestartPolicy) -> bollard::model
 }
 
 /// The body of an update. Nothing but limits is in it: the rest would be ignored.
-pub(super) fn update(limits: &Limits) -> ContainerUpdateBody {
+pub(in crate::engine) fn update(limits: &Limits) -> ContainerUpdateBody {
     let Limits { memory, memory_reservation, cpus, cpuset, cpu_shares, pids } = limits;
     ContainerUpdateBody {
         memory: memory.map(|limit| limit.memory.as_i64()),

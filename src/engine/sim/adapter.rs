@@ -20,6 +20,7 @@ use crate::engine::{
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use crate::resource::image::{ImageInfo, ImageRef, PullProgress};
 use crate::resource::labels;
+use crate::resource::limits::Limits;
 use crate::resource::observed::{ContainerRow, Network, RunState, Volume};
 use crate::resource::spec::{NetworkAttachment, NetworkSpec, RestartPolicy, VolumeSpec};
 
@@ -231,6 +232,14 @@ impl Engine for SimEngine {
         let whom = id.clone();
         self.change(Call::SetRestartPolicy, &id.to_string(), move |core| {
             core.on_container(Call::SetRestartPolicy, &whom, |core| core.set_policy(&whom, policy))
+        })
+        .await
+    }
+
+    async fn update_limits(&self, id: &ContainerId, limits: &Limits) -> Result<()> {
+        let (whom, wanted) = (id.clone(), limits.clone());
+        self.change(Call::UpdateLimits, &id.to_string(), move |core| {
+            core.on_container(Call::UpdateLimits, &whom, |core| core.update_limits(&whom, &wanted))
         })
         .await
     }

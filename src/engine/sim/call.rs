@@ -33,7 +33,7 @@ fn pace(call: Call) -> (u64, u64) {
         Call::Upload => (25, 5),
         Call::Start => (120, 40),
         Call::Stop => (5, 100),
-        Call::SetRestartPolicy => (5, 3),
+        Call::SetRestartPolicy | Call::UpdateLimits => (5, 3),
         Call::CreateNetwork => (50, 14),
         Call::RemoveNetwork | Call::Disconnect => (30, 10),
         Call::RemoveContainer | Call::CreateVolume | Call::RemoveVolume => (4, 4),
@@ -56,10 +56,15 @@ impl Core {
                 kinds = vec![FaultKind::RegistryDown, FaultKind::RegistryThrottled, FaultKind::PullBreaksOff];
                 kinds.push(HangBefore);
             }
-            Call::CreateContainer | Call::Rename => kinds.extend([Conflict409, NotFound404]),
-            Call::Start | Call::Stop | Call::Connect | Call::Disconnect | Call::Upload | Call::SetRestartPolicy => {
-                kinds.extend([Conflict409, NotFound404]);
-            }
+            Call::CreateContainer
+            | Call::Rename
+            | Call::Start
+            | Call::Stop
+            | Call::Connect
+            | Call::Disconnect
+            | Call::Upload
+            | Call::SetRestartPolicy
+            | Call::UpdateLimits => kinds.extend([Conflict409, NotFound404]),
             _ => {}
         }
         let fault = self.dice.first(&kinds);

@@ -10,8 +10,10 @@ use super::refusal::{Refusal, marked_for_removal, no_such_container, refusal};
 use super::unit::Unit;
 use super::world::{By, Target};
 use crate::clock::Timestamp;
+use crate::engine::docker::create;
 use crate::engine::{LogLine, LogStream};
 use crate::resource::container::ContainerId;
+use crate::resource::limits::Limits;
 use crate::resource::observed::RunState;
 use crate::resource::spec::RestartPolicy;
 
@@ -21,6 +23,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// and back to the first after a run of this length.
 const LONG_RUN: Duration = Duration::from_secs(10);
+/// Of the host.
+const CPUS: u32 = 2;
 /// What Docker notes where the signal KILL ended it.
 const KILLED: i64 = 137;
 
@@ -296,7 +300,7 @@ impl Core {
 
     pub fn set_policy(&mut self, id: &ContainerId, policy: RestartPolicy) -> Result<(), Refusal> {
         self.update(id, |unit| {
-            unit.host.restart_policy = Some(crate::engine::docker::create::restart_policy(policy));
+            unit.host.restart_policy = Some(create::restart_policy(policy));
             Ok(())
         })
     }
@@ -313,6 +317,36 @@ impl Core {
         change(unit)?;
         self.emit_container(id, "update", &[]);
         Ok(())
+    }
+
+    /// All of it or nothing.
+    pub fn update_limits(&mut self, id: &ContainerId, limits: &Limits) -> Result<(), Refusal> {
+        self.update(id, |unit| {
+            let body = create::update(limits);
+            let memory = body.memory.unwrap_or_default();
+            if unit.lives() && memory > 0 && u64::try_from(memory).unwrap_or_default() < unit.program.uses_memory {
+                let text = format!(
+                    "Cannot update container {}: OCI runtime update failed: device or resource busy: unknown",
+                    unit.id.0
+                );
+                return Err(refusal(500, text));
+            }
+            if let Some(asked) = body.cpuset_cpus.as_ref().filter(|set| !set.split([',', '-']).all(is_cpu)) {
+                let text = format!("Requested CPUs are not available - requested {asked}, available: 0-{}", CPUS - 1);
+                return Err(refusal(400, text));
+            }
+            let host = &mut unit.host;
+            // 0 and nothing: unchanged; but for `pids`, which it takes away.
+            let set = |to: &mut Option<i64>, limit: Option<i64>| *to = limit.filter(|n| *n != 0).or(*to);
+            set(&mut host.memory, body.memory);
+            set(&mut host.memory_swap, body.memory_swap);
+            set(&mut host.memory_reservation, body.memory_reservation);
+            set(&mut host.nano_cpus, body.nano_cpus);
+            set(&mut host.cpu_shares, body.cpu_shares);
+            host.cpuset_cpus = body.cpuset_cpus.filter(|set| !set.is_empty()).or(host.cpuset_cpus.take());
+            host.pids_limit = body.pids_limit.or(host.pids_limit);
+            Ok(())
+        })
     }
 
     // ---- removing ------------------------------------------------------------------------------
@@ -429,6 +463,10 @@ impl Core {
     fn dice_free_delay(&mut self) -> Duration {
         self.about(500)
     }
+}
+
+fn is_cpu(number: &str) -> bool {
+    number.trim().parse::<u32>().is_ok_and(|n| n < CPUS)
 }
 
 /// Docker's restart manager.

@@ -16,6 +16,7 @@ use super::unit::Attached;
 use super::world::{By, Target};
 use crate::engine::docker::{create, ports};
 use crate::resource::container::{ContainerId, NetworkId};
+use crate::resource::limits::Limits;
 use crate::resource::spec::{NetworkSpec, Port, Protocol, RestartPolicy, VolumeSpec};
 
 /// Containers are meant by name or id, networks too.
@@ -230,8 +231,8 @@ impl Core {
             }
             Outside::Pause { container } => self.container("pause container", &container, Self::pause),
             Outside::Unpause { container } => self.container("unpause container", &container, Self::unpause),
-            Outside::UpdateMemory { container, memory } => {
-                self.container("update container", &container, |core, id| core.update_memory(id, memory))
+            Outside::UpdateLimits { container, limits } => {
+                self.container("update container", &container, |core, id| core.update_limits(id, &limits))
             }
             Outside::UpdatePolicy { container, policy } => {
                 self.container("update container", &container, |core, id| core.set_policy(id, policy))
@@ -311,22 +312,6 @@ impl Core {
     fn living(&mut self, id: &ContainerId) -> Result<(), Refusal> {
         let lives = self.unit(id)?.lives();
         lives.then_some(()).ok_or_else(|| refusal(409, format!("Container {} is not running", id.0)))
-    }
-
-    /// Below what it uses, nothing changes.
-    pub fn update_memory(&mut self, id: &ContainerId, memory: i64) -> Result<(), Refusal> {
-        self.update(id, |unit| {
-            if unit.lives() && memory > 0 && u64::try_from(memory).unwrap_or_default() < unit.program.uses_memory {
-                let text = format!(
-                    "Cannot update container {}: OCI runtime update failed: device or resource busy: unknown",
-                    unit.id.0
-                );
-                return Err(refusal(500, text));
-            }
-            unit.host.memory = Some(memory);
-            unit.host.memory_swap = Some(2 * memory);
-            Ok(())
-        })
     }
 
     fn create_foreign(&mut self, foreigner: Foreigner) -> Result<(), Refusal> {
