@@ -8,8 +8,8 @@
 //! | [`outside`] | what others do to the engine |
 //! | [`world`] | what there is, and who is told of changes |
 //! | `core` | the state, and the agenda of what happens later |
-//! | `life`, `unit`, `create` | containers |
-//! | `networks`, `images`, `events` | the rest |
+//! | `life`, `deeds`, `unit`, `create` | containers: what becomes of them, what is done to them, what they are |
+//! | `networks`, `images`, `events`, `output` | the rest |
 //! | `call`, `adapter` | `impl Engine`: the way of a call, and each of them |
 //! | `refusal` | what the engine says when it refuses |
 //!
@@ -26,11 +26,13 @@ mod adapter;
 mod call;
 mod core;
 mod create;
+mod deeds;
 mod events;
 pub mod faults;
 mod images;
 mod life;
 mod networks;
+mod output;
 pub mod outside;
 pub mod program;
 mod refusal;

@@ -58,10 +58,10 @@ pub enum Outside {
     Unpause {
         container: String,
     },
-    /// `docker update --memory`, in bytes.
-    UpdateMemory {
+    /// `docker update --memory` and its like.
+    UpdateLimits {
         container: String,
-        memory: i64,
+        limits: Limits,
     },
     /// `docker update --restart`
     UpdatePolicy {
