@@ -46,6 +46,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 pub use self::faults::{FaultKind, Faults};
 pub use self::outside::{Foreigner, Outside};
@@ -54,8 +55,25 @@ pub use self::world::{By, Call, ContainerView, Target, View, World};
 
 use self::core::Core;
 use super::docker::call::Deadlines;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::resource::image::ImageId;
+
+/// Tokio's clock, from a fixed date on.
+#[derive(Clone, Copy, Debug)]
+pub struct VirtualClock(Instant);
+
+impl VirtualClock {
+    #[allow(clippy::new_without_default, reason = "when it begins matters")]
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_700_000_000_000).plus(self.0.elapsed())
+    }
+}
 
 /// The simulated engine. Clones share everything.
 #[derive(Clone)]

@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::*;
-use crate::clock::Timestamp;
 use crate::engine::{Engine, ErrorKind, Inspected};
 use crate::resource::container::{ContainerCreate, ContainerId};
 use crate::resource::desired::Service;
@@ -17,17 +16,8 @@ use crate::resource::labels;
 use crate::resource::observed::RunState;
 use crate::resource::spec::{ContainerSpec, RestartPolicy, ServiceSpec};
 
-#[derive(Clone, Copy)]
-struct Virtual(Instant);
-
-impl Clock for Virtual {
-    fn now(&self) -> Timestamp {
-        Timestamp(1_700_000_000_000).plus(self.0.elapsed())
-    }
-}
-
 fn engine(seed: u64) -> SimEngine {
-    let engine = SimEngine::new(seed, Arc::new(Virtual(Instant::now())));
+    let engine = SimEngine::new(seed, Arc::new(VirtualClock::new()));
     engine.add_image("img:1", Program::default());
     engine
 }

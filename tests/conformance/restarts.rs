@@ -1,0 +1,109 @@
+//! What an engine does with its containers when it is stopped and started: the real one is a test's own,
+//! and has no networks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use env_manager::engine::Engine;
+use env_manager::resource::container::ContainerId;
+use env_manager::resource::observed::RunState;
+use env_manager::resource::spec::{ContainerSpec, RestartPolicy};
+
+use crate::rig::{Behaves, Real, Rig, Simulated};
+use crate::stack::engine::eventually;
+
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How a container stood when the engine was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Was {
+    Created,
+    Running,
+    /// By a call.
+    Stopped,
+    /// By a call, and its policy was set to `no` before.
+    StoppedForGood,
+    Ended,
+}
+
+const POLICIES: [RestartPolicy; 4] = [
+    RestartPolicy::No,
+    RestartPolicy::OnFailure { max_retries: 0 },
+    RestartPolicy::Always,
+    RestartPolicy::UnlessStopped,
+];
+
+/// What is started with the engine.
+fn is_started(was: Was, policy: RestartPolicy, behaves: Behaves) -> bool {
+    match (was, policy) {
+        (Was::Created | Was::StoppedForGood, _) | (_, RestartPolicy::No) => false,
+        (_, RestartPolicy::Always) => true,
+        (Was::Stopped, RestartPolicy::UnlessStopped) => false,
+        (_, RestartPolicy::UnlessStopped) => true,
+        // Its last exit code decides; who stopped it does not.
+        (_, RestartPolicy::OnFailure { .. }) => behaves == Behaves::Sleeps,
+    }
+}
+
+async fn every_policy_over_a_restart_of_the_engine<R: Rig>(rig: &R, restart: impl FnOnce(&R)) {
+    let mut expected = BTreeMap::new();
+    let mut ids = BTreeMap::<String, ContainerId>::new();
+    for was in [Was::Created, Was::Running, Was::Stopped, Was::StoppedForGood, Was::Ended] {
+        for policy in POLICIES {
+            for behaves in [Behaves::Sleeps, Behaves::EndsWell] {
+                let part = format!("{was:?}-{policy}-{behaves:?}").replace(':', "-");
+                if was == Was::Ended && (behaves == Behaves::EndsWell || policy != RestartPolicy::No) {
+                    continue;
+                }
+                let behaves = if was == Was::Ended { Behaves::Exits(3) } else { behaves };
+                let id = rig.create(ContainerSpec { restart: policy, ..rig.spec(&part, behaves) }).await;
+                if was != Was::Created {
+                    rig.engine().start(&id).await.unwrap();
+                }
+                if was == Was::StoppedForGood {
+                    rig.engine().set_restart_policy(&id, RestartPolicy::No).await.unwrap();
+                }
+                if matches!(was, Was::Stopped | Was::StoppedForGood) {
+                    rig.engine().stop(&id, GRACE).await.unwrap();
+                }
+                if was == Was::Ended {
+                    rig.wait(&id, "exited", |c| c.state == RunState::Exited).await;
+                }
+                expected.insert(part.clone(), is_started(was, policy, behaves));
+                ids.insert(part, id);
+            }
+        }
+    }
+    restart(rig);
+    let running = async || {
+        let mut running = BTreeMap::new();
+        for (part, id) in &ids {
+            running.insert(part.clone(), rig.owned(id).await.state == RunState::Running);
+        }
+        running
+    };
+    let settled = eventually(async || (running().await == expected).then_some(()));
+    if tokio::time::timeout(Duration::from_secs(40), settled).await.is_err() {
+        assert_eq!(running().await, expected);
+    }
+    for (part, id) in &ids {
+        let seen = rig.owned(id).await;
+        assert_eq!(seen.restarts, 0, "{part}: the engine's own start is none by policy");
+        if part.starts_with("Created") {
+            assert_eq!((seen.state, seen.started_at), (RunState::Created, None), "{part}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sim_every_policy_over_a_restart_of_the_engine() {
+    let rig = Simulated::new("restarts");
+    every_policy_over_a_restart_of_the_engine(&rig, Simulated::restart).await;
+}
+
+#[tokio::test]
+async fn docker_every_policy_over_a_restart_of_the_engine() {
+    let images = [Behaves::Sleeps, Behaves::EndsWell, Behaves::Exits(3)];
+    let Some(rig) = Real::private("restarts", &images) else { return };
+    every_policy_over_a_restart_of_the_engine(&rig, Real::restart).await;
+}
