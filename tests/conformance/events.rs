@@ -137,7 +137,7 @@ async fn a_failed_start_is_told_as_no_start(rig: &impl Rig) {
         vec![id]
     };
     let (events, _) = told(rig, work, |e| is(e, "destroy", &rig.name("a"))).await;
-    assert_eq!(actions(&events, EventKind::Container), ["create", "die", "destroy"]);
+    assert_eq!(actions(&events, EventKind::Container), ["create", "destroy"]);
 }
 
 async fn networks_and_attachments_are_told_by_name(rig: &impl Rig) {

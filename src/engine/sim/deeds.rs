@@ -163,8 +163,9 @@ impl Core {
             let memory = body.memory.unwrap_or_default();
             if unit.lives() && memory > 0 && u64::try_from(memory).unwrap_or_default() < unit.program.uses_memory {
                 let text = format!(
-                    "Cannot update container {}: OCI runtime update failed: device or resource busy: unknown",
-                    unit.id.0
+                    "Cannot update container {}: runc did not terminate successfully: exit status 1: unable to set \
+                     memory limit to {memory} (current usage: {1}, peak usage: {1})\n: unknown",
+                    unit.id.0, unit.program.uses_memory
                 );
                 return Err(refusal(500, text));
             }

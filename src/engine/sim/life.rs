@@ -18,6 +18,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// and back to the first after a run of this length.
 const LONG_RUN: Duration = Duration::from_secs(10);
+/// What a shell says of a command that is not there.
+const NOT_FOUND: i64 = 127;
 /// What Docker notes where the signal KILL ended it.
 pub(super) const KILLED: i64 = 137;
 
@@ -76,7 +78,9 @@ impl Core {
             line: line.clone(),
         }));
         self.emit_container(id, "start", &[]);
-        if let Some((after, code)) = program.exits_after {
+        if program.has_no_command {
+            self.end_later(id, run, Duration::from_millis(10), NOT_FOUND, false);
+        } else if let Some((after, code)) = program.exits_after {
             self.end_later(id, run, after, code, program.exits_by_oom);
         }
         self.watch_health(id);
@@ -88,8 +92,9 @@ impl Core {
         self.attach_all(id)?;
         self.bind_ports(id)?;
         let unit = self.unit(id)?;
-        if unit.program.has_no_command {
-            unit.exit_code = 127;
+        // With a first process of the engine's own it is that one which finds out, once started.
+        if unit.program.has_no_command && !unit.host.init.unwrap_or_default() {
+            unit.exit_code = NOT_FOUND;
             let text = "OCI runtime create failed: container_linux.go:380: starting container process caused: exec: \
                         \"program\": executable file not found in $PATH: unknown";
             return Err(refusal(400, text));

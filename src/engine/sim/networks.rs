@@ -217,7 +217,8 @@ impl Core {
             return Err(marked_for_removal(&id, "connected or disconnected to the network"));
         }
         if unit.state == RunState::Restarting {
-            let text = format!("container {} failed to leave network {network}: no sandbox present", id.0);
+            // It is, and stays so.
+            let text = format!("container {} is not connected to network {network}", id.0);
             return Err(refusal(500, text));
         }
         // Where the network is gone, by the name that the container knows it by, and by no id.
