@@ -35,14 +35,14 @@ const POLICIES: [RestartPolicy; 4] = [
 
 /// What is started with the engine.
 fn is_started(was: Was, policy: RestartPolicy, behaves: Behaves) -> bool {
-    match (was, policy) {
-        (Was::Created | Was::StoppedForGood, _) | (_, RestartPolicy::No) => false,
-        (_, RestartPolicy::Always) => true,
-        (Was::Stopped, RestartPolicy::UnlessStopped) => false,
-        (_, RestartPolicy::UnlessStopped) => true,
+    let again = match policy {
+        RestartPolicy::No => false,
+        RestartPolicy::Always => true,
+        RestartPolicy::UnlessStopped => was != Was::Stopped,
         // Its last exit code decides; who stopped it does not.
-        (_, RestartPolicy::OnFailure { .. }) => behaves == Behaves::Sleeps,
-    }
+        RestartPolicy::OnFailure { .. } => behaves == Behaves::Sleeps,
+    };
+    again && !matches!(was, Was::Created | Was::StoppedForGood)
 }
 
 /// Containers by how they stood, and whether they are to run afterwards.
