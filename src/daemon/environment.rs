@@ -18,6 +18,7 @@ use crate::queue;
 use crate::report::{EngineView, SourceKind, SourceView, View};
 use crate::resource::ResourceKey;
 use crate::resource::event::Actor;
+use crate::resource::overall::Kept;
 use crate::resource::probe::LastTry;
 use crate::resource::status::Status;
 use crate::store::Store;
@@ -45,6 +46,8 @@ pub struct Context {
     pub invalid_manifests: usize,
     /// What is wrong with the manifests, as `validate` prints it.
     pub findings: String,
+    /// What no manifest describes, and is not removed.
+    pub kept: Vec<Kept>,
     /// What else is worth a line: refused prunes, orphans of other folders.
     pub notes: Vec<String>,
     /// Resources that nothing asks for any more and that are about to go; `None`: not looked for yet.
@@ -65,6 +68,7 @@ impl Context {
             engine: EngineView::default(),
             invalid_manifests: 0,
             findings: String::new(),
+            kept: Vec::new(),
             notes: Vec::new(),
             leaving: None,
         }

@@ -39,7 +39,9 @@ impl<E: Engine> Handle<E> {
     fn known(&self) -> BTreeSet<String> {
         let keys =
             self.parts.controller.known().into_iter().chain(self.parts.controller.status().snapshot().into_keys());
-        keys.filter(|k| k.kind == Kind::Service).map(|k| k.name.to_string()).collect()
+        // What is kept although nothing describes it may be suspended, too.
+        let kept: Vec<_> = self.parts.context.borrow().kept.iter().map(|kept| kept.key.clone()).collect();
+        keys.chain(kept).filter(|k| k.kind == Kind::Service).map(|k| k.name.to_string()).collect()
     }
 
     /// The keys of these services.
@@ -91,7 +93,7 @@ impl<E: Engine> Environment for Handle<E> {
 
     fn view(&self) -> View {
         let context = Arc::clone(&self.parts.context.borrow());
-        let Context { source, engine, invalid_manifests, findings, notes, leaving } = (*context).clone();
+        let Context { source, engine, invalid_manifests, findings, kept, notes, leaving } = (*context).clone();
         View {
             stack: self.parts.identity.stack.clone(),
             source,
@@ -101,6 +103,7 @@ impl<E: Engine> Environment for Handle<E> {
             statuses: self.parts.controller.statuses(),
             invalid_manifests,
             leaving,
+            kept,
             notes,
             now: self.parts.clock.now(),
             took: None,

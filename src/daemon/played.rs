@@ -93,6 +93,7 @@ impl Default for Played {
             },
             invalid_manifests: 0,
             findings: String::new(),
+            kept: Vec::new(),
             notes: Vec::new(),
             leaving: Some(0),
         };
@@ -215,7 +216,7 @@ impl Environment for Played {
 
     fn view(&self) -> View {
         let context = self.context.borrow().clone();
-        let Context { source, engine, invalid_manifests, findings, notes, leaving } = (*context).clone();
+        let Context { source, engine, invalid_manifests, findings, kept, notes, leaving } = (*context).clone();
         View {
             stack: self.identity.stack.clone(),
             source,
@@ -225,6 +226,7 @@ impl Environment for Played {
             statuses: self.statuses.snapshot(),
             invalid_manifests,
             leaving,
+            kept,
             notes,
             now: *lock(&self.now),
             took: None,

@@ -25,6 +25,7 @@ use crate::resource::ResourceKey;
 use crate::resource::desired::DesiredSet;
 use crate::resource::event::{Actor, EventReason, Happening};
 use crate::resource::key::Kind;
+use crate::resource::overall::Kept;
 use crate::resource::units::human_duration;
 use crate::source::watch::Watcher;
 use crate::source::{self, Loaded};
@@ -98,7 +99,7 @@ pub(super) struct SourceLoop<E: Engine> {
     allowed: Option<String>,
     judging: JoinSet<(Judgement, Result<Prune, EngineError>)>,
     /// What was told of refused removals, so that it is told once.
-    refused: BTreeSet<String>,
+    kept: Vec<Kept>,
     /// Where the next resync goes on.
     cursor: usize,
     /// Milliseconds that the system's clock is ahead of our own.
@@ -121,7 +122,7 @@ impl<E: Engine> SourceLoop<E> {
             prune_at: None,
             allowed: None,
             judging: JoinSet::new(),
-            refused: BTreeSet::new(),
+            kept: Vec::new(),
             cursor: 0,
             ahead: 0,
         };
@@ -211,7 +212,7 @@ impl<E: Engine> SourceLoop<E> {
         if removed > 0 {
             self.parts.change_context(|context| context.leaving = Some(removed));
         }
-        if removed > 0 || was_pending || !self.refused.is_empty() {
+        if removed > 0 || was_pending || !self.kept.is_empty() {
             self.judge(false);
         }
     }
@@ -306,16 +307,17 @@ impl<E: Engine> SourceLoop<E> {
         if judgement.revision != self.intent.set.revision {
             return self.judge(false);
         }
-        let refusals: BTreeSet<String> = prune.refusals().into_iter().collect();
-        for refusal in refusals.difference(&self.refused) {
-            warn!("{refusal}");
-            self.parts.tell(None, EventReason::PruneRefused, refusal.clone(), Actor::EnvManager);
+        let (kept, notes) = (prune.kept(), prune.refusals());
+        for (kept, note) in kept.iter().zip(&notes).filter(|(kept, _)| !self.kept.contains(kept)) {
+            warn!("{note}");
+            let message = format!("no manifest describes it, and it was kept: {}", kept.message);
+            self.parts.tell(Some(&kept.key), EventReason::PruneRefused, message, Actor::EnvManager);
         }
-        self.refused = refusals;
-        let notes = self.refused.iter().cloned().collect();
+        self.kept.clone_from(&kept);
         let leaving = prune.remove.iter().filter(|key| !self.parts.controller.is_leaving(key)).count();
         let act = judgement.act && !self.parts.identity.observe_only;
         self.parts.change_context(|context| {
+            context.kept = kept;
             context.notes = notes;
             context.leaving = Some(if act { 0 } else { leaving });
         });

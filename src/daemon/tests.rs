@@ -26,6 +26,7 @@ use crate::source::{Completeness, Loaded};
 const IMAGE: &str = "test/app:1";
 
 mod held;
+mod pruned;
 
 /// What the folder holds: services by name, each with a variable that makes a new spec, and after a blank
 /// `stopped` or `suspended`.

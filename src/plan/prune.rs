@@ -6,6 +6,7 @@ use std::fmt;
 use crate::resource::ResourceKey;
 use crate::resource::key::Kind;
 use crate::resource::labels::SourceId;
+use crate::resource::overall::Kept;
 
 /// Something on the engine that our stack owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,12 @@ impl Prune {
         let line = |refused: &Refused| format!("{} is not described and was kept: {}", refused.key, refused.why);
         self.refused.iter().map(line).collect()
     }
+
+    /// The same for programs.
+    pub fn kept(&self) -> Vec<Kept> {
+        let kept = |r: &Refused| Kept { key: r.key.clone(), reason: r.why.word(), message: r.why.to_string() };
+        self.refused.iter().map(kept).collect()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +74,18 @@ pub enum WhyKept {
         owned: usize,
         limit_percent: u8,
     },
+}
+
+impl WhyKept {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::OtherSource { .. } => "OtherSource",
+            Self::Suspended { .. } => "Suspended",
+            Self::Disabled => "PruneDisabled",
+            Self::SourceNotWhole => "SourceNotWhole",
+            Self::TooMany { .. } => "TooMany",
+        }
+    }
 }
 
 impl fmt::Display for WhyKept {

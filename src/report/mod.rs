@@ -13,5 +13,5 @@ mod texts;
 pub mod view;
 
 pub use advice::{Advice, advice};
-pub use status::{ResourceReport, ServiceReport, SourceReport, StatusReport};
+pub use status::{KeptReport, ResourceReport, ServiceReport, SourceReport, StatusReport};
 pub use view::{EngineView, SourceKind, SourceView, View, serves};

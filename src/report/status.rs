@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::view::{EngineView, SourceKind, SourceView, View};
 use crate::resource::ResourceKey;
+use crate::resource::overall::Kept;
 use crate::resource::status::{Condition, Status};
 
 /// What `status -o json` prints.
@@ -23,6 +24,8 @@ pub struct StatusReport {
     /// Documents that could not be applied.
     pub invalid_manifests: usize,
     pub notes: Vec<String>,
+    /// What no manifest describes, and is not removed; each has a note, too.
+    pub kept: Vec<KeptReport>,
     pub engine: EngineReport,
     /// `run --observe`: nothing is changed, whatever the plans say.
     pub observe_only: bool,
@@ -121,6 +124,29 @@ pub struct ResourceReport {
     pub converged: bool,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptReport {
+    /// `service` or `network`.
+    pub kind: String,
+    pub name: String,
+    /// `OtherSource`, `PruneDisabled`, `SourceNotWhole`, `Suspended` or `TooMany`.
+    pub reason: String,
+    pub message: String,
+}
+
+impl KeptReport {
+    fn new(kept: &Kept) -> Self {
+        let Kept { key, reason, message } = kept;
+        Self {
+            kind: key.kind.to_string(),
+            name: key.name.to_string(),
+            reason: (*reason).to_owned(),
+            message: message.clone(),
+        }
+    }
+}
+
 impl StatusReport {
     /// `names`: only these services; empty: all. `converged` and `healthy` speak of all in any case.
     pub fn new(view: &View, names: &[String]) -> Self {
@@ -143,6 +169,7 @@ impl StatusReport {
             resources: Vec::new(),
             invalid_manifests: view.invalid_manifests,
             notes: view.notes.clone(),
+            kept: view.kept.iter().map(KeptReport::new).collect(),
             engine: EngineReport::new(&view.engine),
             observe_only: view.observe_only,
             findings: view.findings.clone(),

@@ -1,7 +1,9 @@
 //! What callers elsewhere do not get (P16): texts that a person or a program wrote, since they may name files,
 //! users and hosts; and ids of containers.
 
-use super::status::{ConditionReport, EngineReport, ResourceReport, ServiceReport, SourceReport, StatusReport};
+use super::status::{
+    ConditionReport, EngineReport, KeptReport, ResourceReport, ServiceReport, SourceReport, StatusReport,
+};
 
 /// That there is an error stays; what it says goes.
 fn empty(text: &mut Option<String>) {
@@ -22,12 +24,16 @@ impl StatusReport {
             resources,
             invalid_manifests: _,
             notes,
+            kept,
             engine,
             observe_only: _,
             findings,
             time: _,
         } = self;
         notes.clear();
+        for KeptReport { kind: _, name: _, reason: _, message } in kept {
+            message.clear();
+        }
         findings.clear();
         let SourceReport { kind: _, location: _, revision: _, short_revision: _, error } = source;
         empty(error);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::resource::overall::Kept;
 use crate::resource::status::{Phase, Status};
 use crate::resource::{Kind, ResourceKey};
 
@@ -58,6 +59,8 @@ pub struct View {
     pub invalid_manifests: usize,
     /// Resources that nothing asks for any more and that are about to go; `None`: not looked for yet.
     pub leaving: Option<usize>,
+    /// What no manifest describes, and is not removed; each has a note, too.
+    pub kept: Vec<Kept>,
     /// What else is worth a line: orphans of other sources, a refused prune, `no daemon: …`.
     pub notes: Vec<String>,
     pub now: Timestamp,

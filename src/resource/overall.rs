@@ -1,5 +1,6 @@
 //! What is said about a stack as a whole.
 
+use super::ResourceKey;
 use super::status::{Reason, Status};
 
 /// P14: `converged` is true only if every resource is.
@@ -22,6 +23,16 @@ impl Overall {
         all.stuck &= !all.converged;
         all
     }
+}
+
+/// Something of ours that no manifest describes, and that is not removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub key: ResourceKey,
+    /// CamelCase: `TooMany`, `SourceNotWhole`, …
+    pub reason: &'static str,
+    /// Why, and what would have it go.
+    pub message: String,
 }
 
 /// Whether a status says that its resource has left the engine.

@@ -1,6 +1,6 @@
 //! A folder of manifests is edited while a daemon watches it.
 
-use crate::stack::{Stack, idle, line, soon};
+use crate::stack::{Stack, idle, line, soon, text};
 
 #[test]
 fn an_edit_is_rolled_out_and_nothing_else_is_touched() {
@@ -132,4 +132,37 @@ fn git_names_the_commit_and_what_differs_from_it() {
     git(&["checkout", "--quiet", "."]);
     daemon.replaced("web", &id);
     daemon.until("the commit again", |s| s["source"]["revision"] == commit);
+}
+
+/// On the engine, over gRPC, HTTP and the verbs alike.
+#[test]
+fn p06_what_is_kept_is_told_to_everybody_until_a_person_allows_that_it_goes() {
+    let stack = Stack::new("kept");
+    stack.describe(&[idle("aa", ""), idle("bb", ""), idle("cc", "")]);
+    let daemon = stack.daemon();
+    daemon.converged();
+    stack.forget("bb");
+    stack.forget("cc");
+    let kept = |status: &serde_json::Value| {
+        let list = status["kept"].as_array().cloned().unwrap_or_default();
+        list.iter().map(|k| format!("{} {}", text(&k["name"]), text(&k["reason"]))).collect::<Vec<_>>()
+    };
+    let status = daemon.until("both are listed", |s| kept(s) == ["bb TooMany", "cc TooMany"]);
+    assert!(text(&status["kept"][0]["message"]).contains("2 of 3 services"), "{status:#}");
+    for service in ["bb", "cc"] {
+        daemon.told(service, "PruneRefused", "--allow-prune");
+    }
+    let verb = stack.status().exits(0);
+    assert_eq!((kept(&verb.json()), verb.notes().len()), (vec!["bb TooMany".into(), "cc TooMany".into()], 2));
+    assert_eq!(stack.names(), ["aa", "bb", "cc"]);
+    // `suspend` of one of them, and `sync --allow-prune`: the other one goes.
+    stack.run(&["suspend", "cc"]).exits(0);
+    stack.run(&["sync", "--allow-prune"]).exits(0);
+    soon("bb to be gone", || (stack.names() == ["aa", "cc"]).then_some(()));
+    daemon.until("one is kept", |s| kept(s) == ["cc Suspended"] && s["converged"] == true);
+    stack.run(&["resume", "cc"]).exits(0);
+    stack.run(&["sync", "--allow-prune"]).exits(0);
+    soon("cc to be gone", || (stack.names() == ["aa"]).then_some(()));
+    daemon.until("nothing is kept", |s| kept(s).is_empty() && s["converged"] == true);
+    assert_eq!(daemon.stop(), 0);
 }

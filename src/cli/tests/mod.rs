@@ -109,6 +109,7 @@ fn view(statuses: Vec<(ResourceKey, Status)>) -> View {
         },
         statuses: statuses.into_iter().map(|(k, s)| (k, Arc::new(s))).collect(),
         invalid_manifests: 0,
+        kept: Vec::new(),
         notes: Vec::new(),
         now: NOW,
         took: None,

@@ -85,6 +85,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     free?;
     state.save().map_err(|e| Failure::from_error(Exit::Error, &e))?;
     let prune = prune.map_err(engine_failed)?;
+    let kept = prune.kept();
     let mut notes = prune.refusals();
     let mut reporter = Reporter::new(&session.terminal.err, &session.bars, manifests.services());
     let until = began + arguments.timeout;
@@ -111,6 +112,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
 
     let source = source::view(&configuration, &manifests.loaded, &manifests.revision);
     let mut view = stack.view(config, &controller, source, manifests.invalid());
+    view.kept = kept;
     view.notes = notes;
     let exit = match ending {
         Ending::Interrupted => Exit::Interrupted,

@@ -268,6 +268,7 @@ impl Stack {
             findings: String::new(),
             statuses,
             invalid_manifests,
+            kept: Vec::new(),
             notes: Vec::new(),
             now: self.clock.now(),
             took: None,

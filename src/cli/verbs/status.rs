@@ -71,6 +71,7 @@ async fn survey(session: &Session, configuration: &Loaded) -> Result<StatusRepor
     let source = SourceView { kind: SourceKind::Engine, ..source };
     let mut view = stack.view(config, &controller, source, manifests.invalid());
     view.findings = source::findings(&manifests.loaded);
+    view.kept = prune.kept();
     view.notes = prune.refusals();
     view.notes.extend(prune.remove.iter().map(|key| format!("{key} is not described; `env-manager apply` removes it")));
     Ok(StatusReport::new(&view, &[]))

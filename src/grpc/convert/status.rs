@@ -3,7 +3,7 @@
 use super::{few, moment_of_text, some, text_of_moment};
 use crate::proto::env_manager::v1;
 use crate::report::status::{ConditionReport, DependencyReport, EngineReport, ResourceReport};
-use crate::report::{ServiceReport, SourceReport, StatusReport};
+use crate::report::{KeptReport, ServiceReport, SourceReport, StatusReport};
 
 /// The whole. `version`: of env-manager.
 pub fn convergence(report: StatusReport, version: &str) -> v1::Convergence {
@@ -16,6 +16,7 @@ pub fn convergence(report: StatusReport, version: &str) -> v1::Convergence {
         resources,
         invalid_manifests,
         notes,
+        kept,
         engine,
         observe_only,
         findings,
@@ -30,6 +31,7 @@ pub fn convergence(report: StatusReport, version: &str) -> v1::Convergence {
         resources: resources.into_iter().map(resource).collect(),
         invalid_manifests: few(invalid_manifests),
         notes,
+        kept: kept.into_iter().map(kept_message).collect(),
         engine: Some(engine_message(engine)),
         observe_only,
         time: moment_of_text(&time),
@@ -109,6 +111,16 @@ pub fn resource(resource: ResourceReport) -> v1::ResourceStatus {
     v1::ResourceStatus { kind, name, ready, phase, reason, message, converged }
 }
 
+fn kept_message(kept: KeptReport) -> v1::Kept {
+    let KeptReport { kind, name, reason, message } = kept;
+    v1::Kept { kind, name, reason, message }
+}
+
+fn kept_report(kept: v1::Kept) -> KeptReport {
+    let v1::Kept { kind, name, reason, message } = kept;
+    KeptReport { kind, name, reason, message }
+}
+
 /// What `-o json` prints, of what a daemon sent.
 pub fn report(convergence: v1::Convergence) -> StatusReport {
     let v1::Convergence {
@@ -120,6 +132,7 @@ pub fn report(convergence: v1::Convergence) -> StatusReport {
         resources,
         invalid_manifests,
         notes,
+        kept,
         engine,
         observe_only,
         time,
@@ -138,6 +151,7 @@ pub fn report(convergence: v1::Convergence) -> StatusReport {
         resources: resources.into_iter().map(resource_report).collect(),
         invalid_manifests: usize::try_from(invalid_manifests).unwrap_or(usize::MAX),
         notes,
+        kept: kept.into_iter().map(kept_report).collect(),
         engine: EngineReport {
             reachable,
             address,

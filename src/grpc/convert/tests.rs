@@ -9,7 +9,7 @@ use crate::proto::env_manager::v1;
 use crate::queue::Waiting;
 use crate::report::StatusReport;
 use crate::report::status::{ConditionReport, DependencyReport, EngineReport, ResourceReport};
-use crate::report::{ServiceReport, SourceReport};
+use crate::report::{KeptReport, ServiceReport, SourceReport};
 use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
 use crate::resource::event::{Actor, EventReason};
@@ -72,6 +72,12 @@ fn full() -> StatusReport {
         }],
         invalid_manifests: 2,
         notes: vec![text("an orphan"), text("another")],
+        kept: vec![KeptReport {
+            kind: text("service"),
+            name: text("web"),
+            reason: text("TooMany"),
+            message: text("2 of 3 services would go at once"),
+        }],
         engine: EngineReport {
             reachable: true,
             address: text("unix:///var/run/docker.sock"),

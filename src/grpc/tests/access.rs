@@ -16,7 +16,9 @@ use super::{Daemon, message, soon};
 use crate::grpc::access::Peer;
 use crate::grpc::client::Client;
 use crate::proto::env_manager::v1;
+use crate::resource::ResourceKey;
 use crate::resource::event::Actor;
+use crate::resource::overall::Kept;
 use crate::resource::status::Reason;
 
 #[test]
@@ -59,6 +61,11 @@ async fn callers_elsewhere_read_the_state_without_its_texts_and_nothing_else() {
     daemon.environment.set_service("redis", true, Reason::DiskFull, "hush: no space left on /srv");
     daemon.environment.change_context(|context| {
         context.notes = vec!["hush: an orphan".to_owned()];
+        context.kept = vec![Kept {
+            key: ResourceKey::service("web"),
+            reason: "Suspended",
+            message: "hush: it is suspended by ann".to_owned(),
+        }];
         context.findings = "hush: a finding".to_owned();
         context.source.error = Some("hush: unreadable".to_owned());
         context.engine.message = "hush: it hangs".to_owned();
