@@ -273,3 +273,84 @@ fn p12_docker_hangs_and_is_found_out_and_goes_on() {
     assert_eq!((times_told(&daemon, "EngineUnreachable"), times_told(&daemon, "EngineReachable")), (1, 1));
     assert_eq!(daemon.stop(), 0);
 }
+
+/// Docker starts `Always` and failed `OnFailure` containers when it starts itself, in any order.
+#[test]
+fn p19_what_is_stopped_or_suspended_is_so_when_docker_and_the_daemon_start_anew() {
+    let Some(mut engine) = PrivateEngine::with(&[IMAGE]) else { return };
+    engine.start();
+    let stack = Stack::new("outage-held");
+    let policies = [("stop-a", "Always"), ("stop-f", "OnFailure"), ("hold-a", "Always"), ("hold-f", "OnFailure")];
+    let describe = |version: usize, state: &str| {
+        let one = |(name, policy): (&str, &str)| {
+            let state = if name.starts_with("stop") { state } else { "Running" };
+            idle(name, &format!("{PROBE}\nrestart: {policy}\nstate: {state}\nenv: {{ V: {version} }}"))
+        };
+        stack.describe(&policies.map(one));
+    };
+    describe(1, "Running");
+    let daemon = self::daemon(&stack, &engine);
+    daemon.converged();
+    for name in ["hold-a", "hold-f"] {
+        stack.run(&["suspend", name]).exits(0);
+    }
+    describe(2, "Stopped");
+    let phase = |status: &Value, name: &str| text(&service(status, name).expect("it is described")["phase"]);
+    let is_held = |status: &Value| {
+        status["converged"] == true
+            && ["stop-a", "stop-f"].iter().all(|name| phase(status, name) == "Stopped")
+            && ["hold-a", "hold-f"].iter().all(|name| phase(status, name) == "Suspended")
+    };
+    daemon.until("two are stopped and two suspended", is_held);
+    let before = containers(&engine, &stack);
+    // Hands off, whatever somebody does with it.
+    engine.docker(&["stop", "-t", "0", &stack.container("hold-f")]);
+    let running: Vec<_> =
+        policies.iter().map(|(name, _)| *name).filter(|name| engine_runs(&engine, &stack.container(name))).collect();
+    assert_eq!(running, ["hold-a"]);
+    assert_eq!(daemon.stop(), 0);
+
+    for signal in ["TERM", "KILL"] {
+        engine.end(signal);
+        engine.start();
+        let daemon = self::daemon(&stack, &engine);
+        daemon.until("as it was", is_held);
+        stack.run(&["sync"]).exits(0);
+        assert_eq!(containers(&engine, &stack), before, "the same ones, after {signal}");
+        for name in ["stop-a", "stop-f"] {
+            let container = stack.container(name);
+            assert!(!engine_runs(&engine, &container), "{name} was started after {signal}");
+            let policy = engine.docker(&["inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", &container]);
+            assert_eq!(policy, "no", "{name}");
+        }
+        let started = daemon.events().into_iter().filter(|e| e["reason"] == "Started").count();
+        assert_eq!(started, policies.len(), "nothing but the first start of each");
+        assert_eq!(daemon.stop(), 0);
+    }
+
+    describe(2, "Running");
+    let daemon = self::daemon(&stack, &engine);
+    for name in ["hold-a", "hold-f"] {
+        stack.run(&["resume", name]).exits(0);
+    }
+    daemon.until("all of them run", |s| {
+        s["converged"] == true && policies.iter().all(|(name, _)| phase(s, name) == "Ready")
+    });
+    for (name, policy) in
+        [("stop-a", "always"), ("stop-f", "on-failure"), ("hold-a", "always"), ("hold-f", "on-failure")]
+    {
+        let container = stack.container(name);
+        assert_eq!(engine.docker(&["exec", &container, "sh", "-c", "echo $V"]), "2", "{name}");
+        assert_eq!(
+            engine.docker(&["inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", &container]),
+            policy,
+            "{name}"
+        );
+    }
+    assert_eq!(containers(&engine, &stack).len(), policies.len());
+    assert_eq!(daemon.stop(), 0);
+}
+
+fn engine_runs(engine: &PrivateEngine, container: &str) -> bool {
+    engine.docker(&["inspect", "-f", "{{.State.Running}}", container]) == "true"
+}
