@@ -14,6 +14,7 @@ use super::weather::is_absence;
 use super::{Controller, Shared};
 use crate::engine::{Engine, EngineError, EngineEvent, EngineInfo, EventKind};
 use crate::resource::ResourceKey;
+use crate::resource::adoption::COMPOSE_SERVICE;
 use crate::resource::event::{Actor, EventReason};
 use crate::resource::labels;
 use crate::resource::status::Reason;
@@ -162,6 +163,7 @@ impl<E: Engine> Shared<E> {
                     .into_iter()
                     .filter(|(_, status)| matches!(status.reason, Reason::NameConflict | Reason::PortConflict));
                 in_conflict.for_each(|(key, _)| self.look_again(key, Trigger::EngineEvent));
+                self.look_at_adopters_of(event);
             }
             EventKind::Network | EventKind::Volume => {
                 let name = attribute("name").unwrap_or(&event.id);
@@ -185,7 +187,26 @@ impl<E: Engine> Shared<E> {
                 self.images.refresh();
                 self.look_at_users_of(event);
             }
-            EventKind::Container => {}
+            EventKind::Container => self.look_at_adopters_of(event),
+        }
+    }
+
+    /// Services that may observe or take over the container of an event, which nobody owns.
+    fn look_at_adopters_of(&self, event: &EngineEvent) {
+        let attribute = |name: &str| event.attributes.get(name).map(String::as_str);
+        if attribute(labels::STACK).is_some() {
+            return;
+        }
+        for (key, desired) in self.desired.snapshot() {
+            let Some(service) = desired.spec.as_service() else { continue };
+            let Some(whom) = service.spec.adopt.whom() else { continue };
+            let composed = attribute(COMPOSE_SERVICE) == Some(whom.service.as_deref().unwrap_or(&service.name));
+            let named = [attribute("name"), attribute("oldName").map(|n| n.trim_start_matches('/'))]
+                .contains(&Some(&service.spec.container.name));
+            let serves = || self.service_of(&event.id).as_ref() == Some(&key);
+            if composed || named || serves() {
+                self.look_again(key, Trigger::EngineEvent);
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`settings`] | what a controller is told at its start |
 //! | [`graph`] | who needs whom |
+//! | `adoption` | finds the containers that are not ours and that a manifest means |
 //! | [`observe`] | reads what the engine has of one resource |
 //! | `reconcile` | one job: observe, plan, publish, execute the first stage, again |
 //! | [`survey`] | one pass over everything that changes nothing (`plan`, `status`) |
@@ -20,6 +21,7 @@
 //! | [`asks`] | what people ask for: look now, try again, restart |
 //! | `telling` | what goes into the event history and the metrics |
 
+mod adoption;
 pub mod asks;
 mod clock;
 pub mod converge;

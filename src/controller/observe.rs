@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use super::lock;
+use super::{adoption, lock};
 use crate::engine::{ContainerFilter, Engine, EngineError, Inspected, ObjectFilter};
 use crate::plan::service::namespace_hosts;
 use crate::resource::container::ContainerId;
@@ -17,9 +17,9 @@ use crate::resource::image::{ImageId, ImageInfo};
 use crate::resource::key::{Kind, ResourceKey};
 use crate::resource::labels::{FAILED, NEXT, OLD};
 use crate::resource::observed::{
-    Container, ContainerRow, Foreign, NetworkObserved, NetworkUser, Observed, ServiceObserved, VolumeObserved,
+    Container, ContainerRow, Foreign, Network, NetworkObserved, NetworkUser, Observed, ServiceObserved, VolumeObserved,
 };
-use crate::resource::spec::{NetworkMode, Port};
+use crate::resource::spec::{ContainerSpec, NetworkMode, Port};
 
 /// Remembers what cannot change: the content behind an image id.
 #[derive(Debug, Default)]
@@ -133,11 +133,16 @@ impl Observer {
             }
         };
         let (owned, networks, spec_image) = tokio::try_join!(owned(engine, subject, service), networks, spec_image)?;
-        let mut observed = ServiceObserved { owned, spec_image, ..ServiceObserved::default() };
-        for network in networks {
+        let adoptees = match service {
+            Some(service) => adoption::adoptees(engine, subject, service, &owned).await?,
+            None => Vec::new(),
+        };
+        let mut observed = ServiceObserved { owned, adoptees, spec_image, ..ServiceObserved::default() };
+        let kept = kept_networks(engine, spec, &observed).await?;
+        for network in networks.into_iter().chain(kept) {
             observed.networks.entry(network.name.clone()).or_default().push(network);
         }
-        let ids: BTreeSet<_> = observed.owned.iter().map(|c| c.image_id.clone()).collect();
+        let ids: BTreeSet<_> = observed.containers().map(|c| c.image_id.clone()).collect();
         for id in ids {
             if let Some(image) = self.image_by_id(engine, &id).await? {
                 observed.images.insert(id, image);
@@ -175,6 +180,21 @@ impl Observer {
         }
         self.image_by_reference(engine, &id.0).await
     }
+}
+
+/// Networks that no manifest names and that are kept of adopted containers.
+async fn kept_networks<E: Engine>(
+    engine: &E,
+    spec: Option<&ContainerSpec>,
+    observed: &ServiceObserved,
+) -> Result<Vec<Network>, EngineError> {
+    let Some(spec) = spec else { return Ok(Vec::new()) };
+    let adopted = observed.containers().filter_map(|c| c.owner.adopted.as_deref());
+    let names: BTreeSet<String> = adopted.flat_map(|a| a.under(spec).networks).map(|n| n.network).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    engine.list_networks(&ObjectFilter::Names(names.into_iter().collect())).await
 }
 
 /// Containers with the labels of stack and service, inspected.
@@ -219,14 +239,20 @@ async fn foreign<E: Engine>(
 ) -> Result<(), EngineError> {
     let spec = &service.spec.container;
     let mut names = Vec::new();
+    let parts = || [NEXT, OLD].map(|suffix| format!("{}{suffix}", spec.name));
+    if service.spec.adopt.whom().is_some() {
+        names.extend(parts());
+    }
     match observed.named(&spec.name) {
         None => names.push(spec.name.clone()),
         Some(current) if current.owner.spec_hash != service.hash => {
-            names.extend([NEXT, OLD].map(|suffix| format!("{}{suffix}", spec.name)));
+            names.extend(parts());
         }
         Some(_) => {}
     }
-    names.retain(|name| observed.named(name).is_none());
+    names.sort();
+    names.dedup();
+    names.retain(|name| observed.containers().all(|c| c.name != *name));
     for name in names {
         if let Some(inspected) = engine.inspect_container(&name).await? {
             let foreign = match inspected {
@@ -236,6 +262,7 @@ async fn foreign<E: Engine>(
                     name: container.name,
                     image: container.config.image,
                     owner: Some(container.owner),
+                    container: None,
                 },
             };
             // By name the engine also finds ids that begin so.
@@ -253,7 +280,8 @@ async fn foreign<E: Engine>(
             let holder = rows.iter().find(|row| {
                 let own =
                     row.owner.as_ref().is_some_and(|o| o.stack == subject.stack && o.service == *subject.key.name);
-                !own && row.published.iter().any(|theirs| clash(ours, theirs))
+                let makes_way = observed.adoptees.iter().any(|c| c.id == row.id);
+                !own && !makes_way && row.published.iter().any(|theirs| clash(ours, theirs))
             });
             if let Some(row) = holder {
                 observed.port_holders.insert((port, ours.protocol), format!("container {}", row.name));

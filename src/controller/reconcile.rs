@@ -250,6 +250,8 @@ impl<E: Engine> Shared<E> {
             let mut others = observed.owned.iter().filter(|c| !part_of_a_replacement(c));
             others.find(|c| self.prober.state(key, &c.id) != ProbeState::default())
         });
+        // Nor one of ours: what is to be adopted serves.
+        let serving = serving.or_else(|| observed.adoptees.first());
         serving.map(|c| self.prober.state(key, &c.id)).unwrap_or_default()
     }
 
@@ -263,7 +265,7 @@ impl<E: Engine> Shared<E> {
             None => self.images.leave(key),
         }
         let service = desired.and_then(|d| d.spec.as_service());
-        let container = plan.wants.probe.as_ref().and_then(|id| observed.owned.iter().find(|c| c.id == *id));
+        let container = plan.wants.probe.as_ref().and_then(|id| observed.containers().find(|c| c.id == *id));
         match (service, container) {
             (Some(service), Some(container)) => {
                 let target = self.probe_target(service, container, observed.network_holder.as_deref());

@@ -56,7 +56,8 @@ impl<E: Engine> Shared<E> {
         let service = desired.as_ref().and_then(|d| d.spec.as_service());
         let probes = match (service, &observed) {
             (Some(service), Observed::Service(observed)) if probe => {
-                match observed.named(&service.spec.container.name).filter(|c| c.is_running()) {
+                let named = observed.named(&service.spec.container.name);
+                match named.or_else(|| observed.adoptees.first()).filter(|c| c.is_running()) {
                     Some(container) => {
                         let target = self.probe_target(service, container, observed.network_holder.as_deref());
                         probe_once(&*self.engine, &target, &service.spec.probes).await

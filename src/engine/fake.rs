@@ -118,7 +118,7 @@ impl FakeEngine {
         let mut state = self.lock();
         let id = state.new_id();
         let image = ImageRef::parse("somebody/elses").unwrap();
-        state.foreign.insert(id.clone(), Foreign { id, name: name.to_owned(), image, owner: None });
+        state.foreign.insert(id.clone(), Foreign { id, name: name.to_owned(), image, owner: None, container: None });
     }
 
     /// Changing calls so far, each as text.

@@ -37,7 +37,11 @@ fn state(status: &Status) -> Option<(EventReason, Reason)> {
             _ => EventReason::Pulling,
         },
         Reason::ImageNotFound | Reason::ImagePullDenied | Reason::ImagePullFailed => EventReason::PullFailed,
-        Reason::NameConflict | Reason::PortConflict | Reason::NetworkConflict => EventReason::Conflict,
+        Reason::NameConflict | Reason::AdoptionRefused | Reason::PortConflict | Reason::NetworkConflict => {
+            EventReason::Conflict
+        }
+        // Its container, which nobody here changes, does not serve.
+        Reason::Observed if !status.ready => EventReason::NotReady,
         Reason::CrashLoop => EventReason::BackOff,
         Reason::DependencyStalled => EventReason::DependencyNotReady,
         Reason::ProbeFailed | Reason::ProbeUnreachable | Reason::Paused => EventReason::NotReady,
@@ -71,7 +75,7 @@ fn state_change(before: Option<&Status>, after: &Status) -> Option<(EventReason,
 
 /// It is ready, and was not.
 fn came_up(before: &Status, after: &Status, now: Timestamp) -> Option<(EventReason, String)> {
-    let answers = matches!(after.condition(ConditionType::Ready)?.reason, Reason::ProbeSucceeded | Reason::Running);
+    let answers = matches!(after.condition(ConditionType::Ready)?.reason, Reason::ProbeSucceeded | Reason::Running | Reason::Observed);
     if before.ready || !after.ready || !answers {
         return None;
     }
@@ -85,6 +89,8 @@ fn came_up(before: &Status, after: &Status, now: Timestamp) -> Option<(EventReas
         Reason::ProbeFailed
             | Reason::ProbeUnreachable
             | Reason::Paused
+            | Reason::Observed
+            | Reason::NothingToObserve
             | Reason::CrashLoop
             | Reason::StartupDeadlineExceeded
     );

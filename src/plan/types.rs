@@ -330,6 +330,8 @@ pub enum Cause {
     NamespaceReplaced,
     /// A refused or superseded one that somebody started.
     SecondCopy,
+    /// It takes the place of one that is not ours.
+    Adopted,
 }
 
 impl Cause {
@@ -359,6 +361,7 @@ impl fmt::Display for Cause {
             Self::Surplus => "one too many of this name",
             Self::NamespaceReplaced => "shares the namespace of a container that was replaced",
             Self::SecondCopy => "a second copy of it",
+            Self::Adopted => "taken over from what was not made by env-manager",
         })
     }
 }

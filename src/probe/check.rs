@@ -216,8 +216,16 @@ async fn exec<E: Engine>(
 }
 
 async fn docker<E: Engine>(engine: &E, target: &Target) -> Outcome {
-    match engine.inspect_container(&target.container.0).await {
-        Ok(Some(Inspected::Owned(container))) => match container.health {
+    let inspected = engine.inspect_container(&target.container.0).await;
+    let container = match inspected {
+        Ok(Some(Inspected::Owned(container))) => Ok(Some(container)),
+        // One that is to be adopted.
+        Ok(Some(Inspected::Foreign(foreign))) => Ok(foreign.container),
+        Ok(None) => Ok(None),
+        Err(e) => Err(e),
+    };
+    match container {
+        Ok(Some(container)) => match container.health {
             Some(Health::Healthy) => Ok("the image's HEALTHCHECK says healthy".to_owned()),
             Some(Health::Starting) => Err(Failure::new("the image's HEALTHCHECK says starting")),
             Some(Health::Unhealthy(line)) if line.trim().is_empty() => {
@@ -228,7 +236,6 @@ async fn docker<E: Engine>(engine: &E, target: &Target) -> Outcome {
             }
             None => Err(Failure::new("the image has no HEALTHCHECK; use another kind of probe")),
         },
-        Ok(Some(Inspected::Foreign(_))) => Err(Failure::new("the container is not ours")),
         Ok(None) => Err(Failure::new("the container is gone")),
         Err(e) => Err(Failure::new(e.message)),
     }

@@ -53,6 +53,10 @@ pub fn advice(reason: Reason) -> Advice {
             "it is suspended, by its manifest or by call: it is left as it is",
             "nothing; the message says how to have it kept again (remove `suspend: true`, or `env-manager resume NAME`)",
         ),
+        Reason::Observed => wait(
+            "it is only observed (`adopt: Observe`): somebody else made its container, and it is never changed",
+            "nothing; set `adopt: Replace` to have it taken over",
+        ),
         Reason::ProbeFailed => act(
             "its container runs, and its probe fails",
             "read the message and `docker logs NAME`; if the program is well, correct the probe in its manifest",
@@ -108,6 +112,14 @@ pub fn advice(reason: Reason) -> Advice {
         Reason::NameConflict => act(
             "a container that is not ours has its name",
             "remove or rename that container, or set `spec.containerName`",
+        ),
+        Reason::AdoptionRefused => act(
+            "a container that is not ours should be taken over, and that is not safe or not clear",
+            "do what the message says, then `env-manager apply`; or set `adopt: Never`",
+        ),
+        Reason::NothingToObserve => act(
+            "it is only observed (`adopt: Observe`), and its container is not there",
+            "have it started by what made it, or set `adopt: Replace` to have env-manager make one",
         ),
         Reason::PortConflict => act(
             "something else uses its host port",

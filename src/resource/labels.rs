@@ -24,6 +24,10 @@ pub const SETS: &str = "dev.env-manager.sets";
 pub const PLATFORM: &str = "dev.env-manager.platform";
 /// and the MAC address asked for.
 pub const MAC_ADDRESS: &str = "dev.env-manager.mac-address";
+/// The id of the container that was not ours and whose place it has taken,
+pub const ADOPTED_FROM: &str = "dev.env-manager.adopted-from";
+/// and what it has kept of it (`resource::adoption`), as JSON.
+pub const ADOPTED: &str = "dev.env-manager.adopted";
 /// On the volume that says who owns a stack, which is no part of it: the stack,
 pub const LEASE: &str = "dev.env-manager.lease";
 /// and the owner (see `lease`).

@@ -9,6 +9,7 @@
 //! | [`probe`] | health checks: what to ask, how often, and what was answered |
 //! | [`image`] | image references, and what an image brings with it |
 //! | [`desired`] | a spec with its generation, revision and secrets |
+//! | [`adoption`] | what a container has taken over from one that was not ours |
 //! | [`canonical`] | one spelling for what a spec can say in several |
 //! | [`container`] | what the engine is asked to create |
 //! | [`observed`] | what the engine runs |
@@ -19,6 +20,7 @@
 //! | [`status`] | phases, conditions and reasons: what people and programs are told |
 //! | [`overall`] | the same of a stack as a whole |
 
+pub mod adoption;
 pub mod canonical;
 pub mod container;
 pub mod desired;

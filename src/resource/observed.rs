@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::adoption::Adopted;
 use super::container::{ContainerId, NetworkId};
 use super::hash::{SaltedHash, SpecHash};
 use super::image::{ImageId, ImageInfo, ImageRef};
@@ -26,6 +27,8 @@ pub struct ServiceObserved {
     pub owned: Vec<Container>,
     /// Containers that bear a name we need and are not ours.
     pub foreign: Vec<Foreign>,
+    /// Containers that nobody owns and that `adopt` means: one, unless it cannot be told which.
+    pub adoptees: Vec<Container>,
     /// Who publishes a host port that the spec wants (only looked for while ours does not run).
     pub port_holders: BTreeMap<(u16, Protocol), String>,
     /// The networks that the spec names, by name on the engine; several can share one.
@@ -43,6 +46,11 @@ pub struct ServiceObserved {
 impl ServiceObserved {
     pub fn named(&self, name: &str) -> Option<&Container> {
         self.owned.iter().find(|c| c.name == name)
+    }
+
+    /// Ours, and those that are to be adopted.
+    pub fn containers(&self) -> impl Iterator<Item = &Container> {
+        self.owned.iter().chain(&self.adoptees)
     }
 }
 
@@ -85,6 +93,11 @@ pub struct Container {
 }
 
 impl Container {
+    /// By some stack; else it is one that is to be adopted.
+    pub fn is_owned(&self) -> bool {
+        !self.owner.stack.is_empty()
+    }
+
     pub fn is_running(&self) -> bool {
         matches!(self.state, RunState::Running | RunState::Paused | RunState::Restarting)
     }
@@ -111,6 +124,8 @@ pub struct Owner {
     pub restarted_at: Option<String>,
     /// Fields that the spec set at creation, of those whose default is the engine's (see `plan::drift`).
     pub sets: BTreeSet<String>,
+    /// What it has taken over, or could hand on where it is not ours and is to be adopted.
+    pub adopted: Option<Box<Adopted>>,
 }
 
 impl Owner {
@@ -129,6 +144,7 @@ impl Owner {
             restart_policy: labels.get(labels::RESTART_POLICY).and_then(|p| RestartPolicy::parse(p)),
             revision: text(labels::REVISION),
             restarted_at: labels.get(labels::RESTARTED_AT).cloned(),
+            adopted: labels.get(labels::ADOPTED).and_then(|text| serde_json::from_str(text).ok()),
         })
     }
 }
@@ -172,6 +188,8 @@ pub struct Foreign {
     pub image: ImageRef,
     /// Set where another stack (or another source of ours) owns it.
     pub owner: Option<Owner>,
+    /// As inspected, where nobody owns it, for an adoption. Values of its environment are shown nowhere.
+    pub container: Option<Box<Container>>,
 }
 
 /// A network that bears the name.

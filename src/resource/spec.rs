@@ -155,11 +155,37 @@ pub enum DesiredState {
     Stopped,
 }
 
-/// What to do with a container of the service's name that is not ours. Only `Never` is built yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What to do with a container of the service that is not ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Adopt {
+    /// It is in the way.
     #[default]
     Never,
+    /// It is probed and reported, and never changed. None is made in its place.
+    Observe(Whom),
+    /// One of ours takes its place.
+    Replace(Whom),
+}
+
+/// Which container is meant, where its name alone does not tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Whom {
+    /// Compose's project. `None`: any, if there is but one that has the service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Compose's name of the service. `None`: as here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
+impl Adopt {
+    pub fn whom(&self) -> Option<&Whom> {
+        match self {
+            Self::Never => None,
+            Self::Observe(whom) | Self::Replace(whom) => Some(whom),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,6 +34,7 @@ pub enum Reason {
     Completed,
     StoppedAsDesired,
     Suspended,
+    Observed,
     // Not as it should be, and not in our hands right now.
     ProbeFailed,
     ProbeUnreachable,
@@ -51,6 +52,8 @@ pub enum Reason {
     RetriesExhausted,
     ExitedWithError,
     NameConflict,
+    AdoptionRefused,
+    NothingToObserve,
     PortConflict,
     NetworkConflict,
     VolumeMissing,
@@ -81,6 +84,7 @@ impl Reason {
         Self::Completed,
         Self::StoppedAsDesired,
         Self::Suspended,
+        Self::Observed,
         Self::ProbeFailed,
         Self::ProbeUnreachable,
         Self::Paused,
@@ -96,6 +100,8 @@ impl Reason {
         Self::RetriesExhausted,
         Self::ExitedWithError,
         Self::NameConflict,
+        Self::AdoptionRefused,
+        Self::NothingToObserve,
         Self::PortConflict,
         Self::NetworkConflict,
         Self::VolumeMissing,
@@ -120,14 +126,16 @@ impl Reason {
             Self::Completed => Phase::Completed,
             Self::StoppedAsDesired => Phase::Stopped,
             Self::Suspended => Phase::Suspended,
+            Self::Observed => Phase::Observed,
             // An engine that is away or hangs says nothing about who runs on it.
             Self::ProbeFailed
             | Self::ProbeUnreachable
             | Self::Paused
+            | Self::NothingToObserve
             | Self::EngineUnreachable
             | Self::EngineTimeout => Phase::NotReady,
             Self::CrashLoop | Self::RetryBackoff => Phase::BackOff,
-            Self::NameConflict | Self::PortConflict | Self::NetworkConflict => Phase::Conflict,
+            Self::NameConflict | Self::AdoptionRefused | Self::PortConflict | Self::NetworkConflict => Phase::Conflict,
             Self::ManifestInvalid => Phase::Invalid,
             Self::ImageNotFound
             | Self::ImagePullDenied

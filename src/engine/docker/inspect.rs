@@ -33,10 +33,9 @@ pub(in crate::engine) fn container(answer: ContainerInspectResponse) -> Inspecte
     let id = ContainerId::new(answer.id.unwrap_or_default());
     let name = answer.name.unwrap_or_default().trim_start_matches('/').to_owned();
     let all_labels: BTreeMap<_, _> = config.labels.clone().into_iter().flatten().collect();
-    let Some(owner) = Owner::from_labels(&all_labels) else {
-        let image = image_ref(config.image.as_deref());
-        return Inspected::Foreign(Box::new(Foreign { id, name, image, owner: None }));
-    };
+    let ours = Owner::from_labels(&all_labels);
+    let is_ours = ours.is_some();
+    let owner = ours.unwrap_or_default();
 
     let state = answer.state.unwrap_or_default();
     let run_state = run_state(state.status);
@@ -44,7 +43,7 @@ pub(in crate::engine) fn container(answer: ContainerInspectResponse) -> Inspecte
     let mounted = mounts::from_api(&host, answer.mounts.as_deref().unwrap_or_default());
     let spec = spec(name.clone(), &config, &host, &network, &mounted.mounts, &owner, &id, &all_labels);
     let ends = matches!(run_state, RunState::Exited | RunState::Dead | RunState::Removing | RunState::Restarting);
-    Inspected::Owned(Box::new(Container {
+    let container = Box::new(Container {
         name,
         state: run_state,
         exit_code: state.exit_code.filter(|_| ends),
@@ -69,6 +68,16 @@ pub(in crate::engine) fn container(answer: ContainerInspectResponse) -> Inspecte
         config: spec,
         owner,
         id,
+    });
+    if is_ours {
+        return Inspected::Owned(container);
+    }
+    Inspected::Foreign(Box::new(Foreign {
+        id: container.id.clone(),
+        name: container.name.clone(),
+        image: container.config.image.clone(),
+        owner: None,
+        container: Some(container),
     }))
 }
 

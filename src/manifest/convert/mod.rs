@@ -195,6 +195,11 @@ impl Convert<'_> {
         }
     }
 
+    /// What stands in the short form of a field.
+    pub fn word<T: ScalarType>(&mut self, text: &str, span: Span) -> Option<T> {
+        self.scalar(&Scalar::new(text, span))
+    }
+
     /// `None` where it is not written, or wrong, which is reported.
     pub fn get<T: ScalarType>(&mut self, scalar: Option<&Scalar<T>>) -> Option<T> {
         scalar.and_then(|s| self.scalar(s))

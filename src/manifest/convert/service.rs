@@ -6,7 +6,7 @@ use super::Convert;
 use super::network::engine_name;
 use crate::manifest::finding::Place;
 use crate::manifest::form::MetadataForm;
-use crate::manifest::form::service::{DependencyForm, ServiceForm, StopForm, UpdateForm};
+use crate::manifest::form::service::{AdoptForm, DependencyForm, ServiceForm, StopForm, UpdateForm};
 use crate::manifest::scalar::{AdoptWord, RestartWord, Scalar, StrategyWord};
 use crate::manifest::span::{Span, Spanned};
 use crate::manifest::union::ShortOr;
@@ -14,7 +14,7 @@ use crate::resource::desired::Service;
 use crate::resource::labels;
 use crate::resource::spec::{
     Adopt, ContainerSpec, Dependency, DependencyCondition, NamespaceMode, NetworkMode, Port, RestartPolicy,
-    ServiceSpec, Update, UpdateStrategy,
+    ServiceSpec, Update, UpdateStrategy, Whom,
 };
 
 /// A service, and where the parts stand that are checked against other services.
@@ -346,10 +346,29 @@ impl Convert<'_> {
         (signal, grace)
     }
 
-    fn adopt(&mut self, word: Option<&Scalar<AdoptWord>>) -> Adopt {
-        if let (Some(scalar), Some(AdoptWord::Observe | AdoptWord::Replace)) = (word, self.get(word)) {
-            self.not_yet(scalar.span, &format!("adopt: {}", scalar.text));
+    fn adopt(&mut self, form: Option<&Spanned<ShortOr<AdoptForm>>>) -> Adopt {
+        let Some(form) = form else { return Adopt::Never };
+        let (policy, whom) = match &form.value {
+            ShortOr::Short(text) => (self.word::<AdoptWord>(text, form.span), Whom::default()),
+            ShortOr::Long(long) => {
+                let AdoptForm { policy, compose_project, compose_service } = &**long;
+                if policy.is_none() {
+                    self.error_help(form.span, "an `adopt` without `policy`", "write `policy: Observe` or `policy: Replace`");
+                }
+                let project = self.filled(compose_project.as_ref());
+                (self.get(policy.as_ref()), Whom { project, service: self.filled(compose_service.as_ref()) })
+            }
+        };
+        match policy {
+            None => Adopt::Never,
+            Some(AdoptWord::Never) => {
+                if whom != Whom::default() {
+                    self.error(form.span, "`composeProject` and `composeService` mean nothing with `policy: Never`");
+                }
+                Adopt::Never
+            }
+            Some(AdoptWord::Observe) => Adopt::Observe(whom),
+            Some(AdoptWord::Replace) => Adopt::Replace(whom),
         }
-        Adopt::Never
     }
 }

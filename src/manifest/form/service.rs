@@ -126,8 +126,25 @@ pub struct ServiceForm {
     pub update: Option<UpdateForm>,
     /// How it is stopped.
     pub stop: Option<StopForm>,
-    /// What to do with a container of this name that is not ours. Default: `Never`: it is a conflict.
-    pub adopt: Option<Scalar<AdoptWord>>,
+    /// What to do with a container of this service that is not ours, found by its name or as Compose's: `Never`, and it
+    /// is a conflict; `Observe`: it is probed and never changed; `Replace`: it is taken over. Default: `Never`.
+    pub adopt: Option<Spanned<ShortOr<AdoptForm>>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Adopt")]
+pub struct AdoptForm {
+    /// What to do with it. Required.
+    pub policy: Option<Scalar<AdoptWord>>,
+    /// Only a container of this Compose project is meant. Default: of any, if no more than one has the service.
+    pub compose_project: Option<Scalar<String>>,
+    /// What Compose calls the service. Default: as it is called here.
+    pub compose_service: Option<Scalar<String>>,
+}
+
+impl LongForm for AdoptForm {
+    const EXPECTING: &'static str = "`Never`, `Observe`, `Replace`, or a mapping of `policy`, `composeProject` and `composeService`";
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -174,7 +174,9 @@ fn compare(
         Some(if *on { "the image's HEALTHCHECK" } else { "off" }.to_owned())
     });
 
-    compare_mounts(d, service, container, mounts);
+    // What an adopted container had mounted and the manifest names no other for is kept.
+    let with_kept = container.owner.adopted.as_ref().map(|a| a.mounts(&service.spec.container));
+    compare_mounts(d, service, container, with_kept.as_deref().unwrap_or(mounts));
     let uploaded = if security.read_only_root_filesystem { &[][..] } else { &files[..] };
     let targets = list(uploaded.iter().map(|f| &f.target));
     match &container.files_marker {

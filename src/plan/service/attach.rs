@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::run::Run;
 use super::steps::{existing, step};
 use crate::plan::types::{Cause, ClosedBy, FieldChange, Op, Step};
+use crate::resource::adoption::Adopted;
 use crate::resource::container::{Endpoint, NetworkId};
 use crate::resource::desired::Service;
 use crate::resource::observed::{Container, EndpointState, Network};
@@ -12,8 +13,14 @@ use crate::resource::spec::{NamespaceMode, NetworkAttachment, NetworkMode};
 
 impl Run<'_> {
     /// The first is the one to be created with: by priority, then as written.
-    pub fn endpoints(&self) -> Vec<Endpoint> {
-        let mut attachments: Vec<&NetworkAttachment> = self.service.spec.container.networks.iter().collect();
+    ///
+    /// `adopted`: what is kept of one that was not ours. A network of it that is gone is gone.
+    pub fn endpoints(&self, adopted: Option<&Adopted>) -> Vec<Endpoint> {
+        let spec = &self.service.spec.container;
+        let is_there = |n: &NetworkAttachment| self.observed.networks.get(&n.network).is_some_and(|n| !n.is_empty());
+        let kept: Vec<_> = adopted.map(|a| a.under(spec).networks).unwrap_or_default();
+        let kept = kept.iter().filter(|n| is_there(n));
+        let mut attachments: Vec<&NetworkAttachment> = spec.networks.iter().chain(kept).collect();
         attachments.sort_by_key(|a| std::cmp::Reverse(a.priority.unwrap_or(0)));
         attachments
             .into_iter()
@@ -55,6 +62,27 @@ impl Run<'_> {
         self.attachments(container).into_iter().map(change).collect()
     }
 
+    /// Networks that were kept of one that was not ours, and that are gone: what does not run and is still
+    /// bound to one never starts again.
+    pub fn lost_networks(&self, container: &Container) -> Vec<FieldChange> {
+        let kept = container.owner.adopted.as_deref().map(|a| a.under(&self.service.spec.container).networks);
+        let is_lost = |n: &NetworkAttachment| {
+            let live = self.observed.networks.get(&n.network);
+            container.endpoints.contains_key(&n.network) && live.is_none_or(Vec::is_empty)
+        };
+        if container.is_running() || !container.is_owned() {
+            return Vec::new();
+        }
+        let change = |n: NetworkAttachment| FieldChange {
+            field: format!("networks.{}", n.network),
+            old: Some("a network that is gone".to_owned()),
+            new: None,
+            closed_by: ClosedBy::Replace,
+            cause: Cause::ChangedOutside,
+        };
+        kept.into_iter().flatten().filter(is_lost).map(change).collect()
+    }
+
     /// One that it should be attached to and that is not on the engine.
     pub fn network_that_is_gone(&self) -> Option<&str> {
         let spec = &self.service.spec.container;
@@ -68,7 +96,7 @@ impl Run<'_> {
         if spec.network_mode.is_some() || spec.networks.is_empty() {
             return Vec::new(); // Where it is put is the engine's business.
         }
-        let wanted = self.endpoints();
+        let wanted = self.endpoints(container.owner.adopted.as_deref());
         let mut differences: Vec<_> = container
             .endpoints
             .iter()

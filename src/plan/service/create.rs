@@ -7,12 +7,13 @@ use super::run::Run;
 use super::steps::{existing, step};
 use crate::plan::drift::sets_label;
 use crate::plan::types::{Cause, Op, Step, Target};
+use crate::resource::adoption::Adopted;
 use crate::resource::container::ContainerCreate;
 use crate::resource::desired::Service;
 use crate::resource::hash::{SaltedHash, sha256_hex};
 use crate::resource::labels;
 use crate::resource::observed::Container;
-use crate::resource::spec::MountSource;
+use crate::resource::spec::{Mount, MountSource};
 
 impl Run<'_> {
     pub fn create_and_start(&self, name: &str, cause: Cause, from: Option<&Container>) -> Vec<Step> {
@@ -24,14 +25,21 @@ impl Run<'_> {
     /// Creates a container, attaches it to its further networks, uploads its files. `from`: the one
     /// that it takes the place of.
     pub fn create_steps(&self, name: &str, cause: Cause, from: Option<&Container>) -> Vec<Step> {
-        let mut endpoints = self.endpoints().into_iter();
+        let spec = &self.service.spec.container;
+        // What was kept once is handed on from one to the next.
+        let adopted = from.and_then(|c| c.owner.adopted.as_ref()).map(|a| a.under(spec));
+        let service = match &adopted {
+            Some(adopted) => with_mounts(self.service, adopted.mounts(spec)),
+            None => Arc::clone(self.service),
+        };
+        let mut endpoints = self.endpoints(adopted.as_ref()).into_iter();
         let target = || Target::Created { name: name.to_owned() };
         let create = ContainerCreate {
             name: name.to_owned(),
-            service: Arc::clone(self.service),
-            labels: self.labels(),
+            labels: self.labels(adopted.as_ref()),
             network: endpoints.next(),
-            inherited: from.map(|c| inherited_volumes(self.service, c)).unwrap_or_default(),
+            inherited: from.map(|c| inherited_volumes(&service, c)).unwrap_or_default(),
+            service,
             namespaces: self.observed.namespaces.clone(),
             file_binds: self.file_binds(),
         };
@@ -71,7 +79,7 @@ impl Run<'_> {
         container.files.iter().map(|f| (f.target.clone(), path(&f.target))).collect()
     }
 
-    fn labels(&self) -> BTreeMap<String, String> {
+    fn labels(&self, adopted: Option<&Adopted>) -> BTreeMap<String, String> {
         let (policy, service) = (self.cx.policy, self.service);
         let container = &service.spec.container;
         let secret_env: Vec<_> = container.secret_env.keys().map(String::as_str).collect();
@@ -86,6 +94,8 @@ impl Run<'_> {
             (labels::RESTART_POLICY, Some(container.restart.to_string())),
             (labels::REVISION, Some(policy.revision.to_string())),
             (labels::RESTARTED_AT, container.restarted_at.clone()),
+            (labels::ADOPTED_FROM, adopted.map(|a| a.from.0.to_string())),
+            (labels::ADOPTED, adopted.and_then(|a| serde_json::to_string(a).ok())),
             (labels::SETS, Some(sets_label(container)).filter(|s| !s.is_empty())),
         ]
         .into_iter()
@@ -98,6 +108,13 @@ impl Run<'_> {
 pub fn file_bind(service: &Service, target: &str) -> String {
     let content = sha256_hex(service.file_content(target));
     format!("{}/{}/{}", service.name, &content[..16], target.trim_start_matches('/').replace('/', "_"))
+}
+
+/// The same service with other mounts than its manifest names. It keeps its hash, which is the manifest's.
+fn with_mounts(service: &Service, mounts: Vec<Mount>) -> Arc<Service> {
+    let mut service = service.clone();
+    service.spec.container.mounts = mounts;
+    Arc::new(service)
 }
 
 /// Anonymous volumes hold data too: the new container mounts the old one's at the same targets,

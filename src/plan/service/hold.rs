@@ -30,7 +30,7 @@ pub(super) fn suspended<'a>(
         None => Cast::unnamed(&observed.owned).1,
     };
     let running = observed.owned.iter().find(|c| c.is_running());
-    match (cast.current, service) {
+    match (cast.current.or(observed.adoptees.first()), service) {
         (Some(current), Some(service)) => say_container(&mut draft, service, current, observed, cx),
         (Some(current), None) => {
             draft.container = Some(summary(current, observed));

@@ -13,6 +13,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`adopt`] | what is not ours, and may be observed or taken over |
 //! | [`cast`] | which container plays which part |
 //! | [`run`] | what should run: one decision per state |
 //! | [`replace`] | from one container to the next |
@@ -24,6 +25,7 @@
 //! | [`limits`] | limits that are changed in place |
 //! | [`steps`] | the few sequences that all of these share |
 
+mod adopt;
 mod attach;
 mod cast;
 mod crash;

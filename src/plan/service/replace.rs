@@ -1,6 +1,7 @@
 //! From one container to the next, so that every state between two calls can be gone on from.
 
 use super::CONFLICT_POLL;
+use super::adopt::whose;
 use super::run::Run;
 use super::steps::{discard, existing, hush, own_policy, rename, step, take_up};
 use crate::plan::draft::{Draft, said};
@@ -16,7 +17,12 @@ impl<'a> Run<'a> {
         }
         let (name, grace) = (self.name(), self.grace());
         let (next_name, old_name) = (format!("{name}{NEXT}"), format!("{name}{OLD}"));
-        let cause = d.changes.iter().find(|c| c.closed_by == ClosedBy::Replace).map_or(Cause::SpecChanged, |c| c.cause);
+        let differs = d.changes.iter().find(|c| c.closed_by == ClosedBy::Replace);
+        let cause = match differs {
+            _ if !current.is_owned() => Cause::Adopted,
+            Some(change) => change.cause,
+            None => Cause::SpecChanged,
+        };
         let serving = d.verdict.ready || self.has_ended_as_one_shot(current);
         if let Some(old) = self.cast.old.filter(|_| serving) {
             // The last replacement is done but for this.
@@ -29,7 +35,9 @@ impl<'a> Run<'a> {
         }
 
         // 1. The new one, complete.
-        let usable = self.cast.next.filter(|n| n.state == RunState::Created && self.fits(n));
+        let takes_its_place =
+            |n: &Container| current.is_owned() || n.owner.adopted.as_ref().is_some_and(|a| a.from == current.id);
+        let usable = self.cast.next.filter(|n| n.state == RunState::Created && self.fits(n) && takes_its_place(n));
         let (mut steps, target) = if let Some(next) = usable {
             (self.complete_steps(next), existing(next))
         } else {
@@ -39,7 +47,7 @@ impl<'a> Run<'a> {
         };
         // 2. The current one stops and makes way. One that never served, or that an older one still
         // stands behind, is not worth keeping.
-        let never_started = current.state == RunState::Created && current.started_at.is_none();
+        let never_started = current.is_owned() && current.state == RunState::Created && current.started_at.is_none();
         let kept = if self.cast.old.is_some() || never_started {
             steps.extend(discard(current, grace, cause));
             self.cast.old
@@ -51,7 +59,11 @@ impl<'a> Run<'a> {
         // 3. The new one takes the name and starts.
         steps.push(step(Op::Rename { target: target.clone(), to: name.to_owned() }, cause));
         steps.push(step(Op::Start(target.renamed(name)), cause));
-        let what = format!("replacing the container (generation {})", self.generation);
+        let what = if current.is_owned() {
+            format!("replacing the container (generation {})", self.generation)
+        } else {
+            format!("taking over {} ({})", current.name, whose(current))
+        };
         d.act(Action::Replace, steps, said(Reason::Replacing, what));
 
         let in_the_way = |f: &&Foreign| f.name == next_name || f.name == old_name;

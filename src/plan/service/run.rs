@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adopt;
 use super::cast::Cast;
 use super::crash::{start_failed, was_stopped};
 use super::replace::keep_serving;
@@ -41,7 +42,8 @@ impl<'a> Run<'a> {
         cx: &'a PlanContext<'a>,
         compare: bool,
     ) -> Self {
-        let cast = Cast::new(&service.spec.container.name, &observed.owned);
+        let mut cast = Cast::new(&service.spec.container.name, &observed.owned);
+        adopt::place(&mut cast, service, observed);
         Self { service, generation, observed, cx, cast, compare }
     }
 
@@ -60,7 +62,9 @@ impl<'a> Run<'a> {
             d.unsettle();
             d.wake(Some(self.cx.now.plus(REMOVAL_POLL)));
         }
-        if let Some(foreign) = self.observed.foreign.iter().find(|f| f.name == self.name()) {
+        if self.is_adoption(d) {
+            // All is said.
+        } else if let Some(foreign) = self.observed.foreign.iter().find(|f| f.name == self.name()) {
             self.conflict(d, foreign);
         } else if !dead.is_empty() {
             let steps = dead.iter().flat_map(|c| discard(c, self.grace(), Cause::Dead)).collect();
@@ -187,7 +191,7 @@ impl<'a> Run<'a> {
         say_container(d, self.service, current, self.observed, self.cx);
         self.say_strays(d);
         d.changes = self.differences(current);
-        if d.changes.iter().any(|c| c.closed_by == ClosedBy::Replace) {
+        if !current.is_owned() || d.changes.iter().any(|c| c.closed_by == ClosedBy::Replace) {
             return self.replace(d, current);
         }
         match current.state {
@@ -351,7 +355,16 @@ impl<'a> Run<'a> {
         if container.state == RunState::Created && container.files_marker.is_none() {
             changes.retain(|c| c.field != "files");
         }
+        changes.extend(self.lost_networks(container));
+        if !container.is_owned() {
+            adopt::veil(&mut changes);
+        }
         changes
+    }
+
+    /// Off while the manifest is broken.
+    pub fn compares(&self) -> bool {
+        self.compare
     }
 
     /// Whether a container can become what the spec asks for without being replaced.

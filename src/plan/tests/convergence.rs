@@ -4,8 +4,9 @@
 use super::case::{Case, attachment, describe, kafka, network};
 use super::engine::{Engine, is_stray};
 use crate::plan::types::Plan;
-use crate::resource::labels::FAILED;
-use crate::resource::observed::RunState;
+use crate::resource::adoption::adoptable;
+use crate::resource::labels::{FAILED, NEXT};
+use crate::resource::observed::{RunState, ServiceObserved};
 use crate::resource::probe::ProbeState;
 use crate::resource::spec::RestartPolicy;
 
@@ -69,6 +70,16 @@ pub fn populate(world: &Case, parts: &[(usize, Part)]) -> Case {
     case
 }
 
+/// What the controller finds of those that are not ours: all that there is unless one of ours serves, and what
+/// is being taken over in any case.
+fn find_adoptees(observed: &mut ServiceObserved) {
+    let begun: Vec<_> = observed.owned.iter().filter_map(|c| c.owner.adopted.clone()).collect();
+    let begun: Vec<_> = begun.iter().map(AsRef::as_ref).collect();
+    let serves = observed.owned.iter().any(|c| ![NEXT, FAILED].iter().any(|s| c.name.ends_with(s)));
+    observed.adoptees.retain(|c| !serves || begun.iter().any(|b| b.from == c.id));
+    observed.adoptees = observed.adoptees.drain(..).map(|c| adoptable(c, &begun)).collect();
+}
+
 /// A run of the planner and the model until nothing is left to be done.
 pub struct Convergence {
     pub case: Case,
@@ -91,7 +102,8 @@ impl Convergence {
         self.case.observed.clone_from(&self.engine.observed);
         self.case.now = self.engine.now;
         let newest = self.case.observed.spec_image.as_ref().map(|i| i.id.clone());
-        let current = self.case.observed.named("kafka");
+        find_adoptees(&mut self.case.observed);
+        let current = self.case.observed.named("kafka").or_else(|| self.case.observed.adoptees.first());
         let up = current.is_some_and(|c| {
             c.state == RunState::Running && (self.older_is_ready || Some(&c.image_id) == newest.as_ref())
         });

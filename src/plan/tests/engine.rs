@@ -86,6 +86,7 @@ impl Engine {
                 (container.state, container.started_at) = (RunState::Running, Some(now));
                 let id = container.id.clone();
                 let others = self.observed.owned.iter().filter(|c| c.id != id && !is_stray(c, name));
+                let others = others.chain(self.observed.adoptees.iter().filter(|c| c.id != id));
                 let running: Vec<_> = others.filter(|c| c.is_running()).map(|c| c.name.as_str()).collect();
                 assert!(running.is_empty(), "two run at once: {running:?}\n{}", self.trace.join("\n"));
             }
@@ -109,6 +110,7 @@ impl Engine {
                 self.replacement_is_there(target, step.cause, name);
                 let id = self.find(target)?.id.clone();
                 self.observed.owned.retain(|c| c.id != id);
+                self.observed.adoptees.retain(|c| c.id != id);
             }
             op => panic!("not a call on a service's container: {op}"),
         }
@@ -117,7 +119,7 @@ impl Engine {
 
     /// The engine stops and starts again: policies decide what runs.
     pub fn restart(&mut self) {
-        for container in &mut self.observed.owned {
+        for container in self.observed.owned.iter_mut().chain(&mut self.observed.adoptees) {
             container.state = match (container.state, container.config.restart) {
                 (RunState::Running | RunState::Restarting, RestartPolicy::No) => RunState::Exited,
                 (RunState::Running | RunState::Restarting, _) | (RunState::Exited, RestartPolicy::Always) => {
@@ -135,7 +137,7 @@ impl Engine {
     pub fn settle(&mut self) {
         self.now = self.now.plus(Duration::from_secs(30));
         self.observed.owned.retain(|c| c.state != RunState::Removing);
-        for container in &mut self.observed.owned {
+        for container in self.observed.owned.iter_mut().chain(&mut self.observed.adoptees) {
             if matches!(container.state, RunState::Restarting | RunState::Paused) {
                 container.state = RunState::Running;
                 container.started_at = Some(self.now);
@@ -143,14 +145,15 @@ impl Engine {
         }
     }
 
-    /// P4: whatever is not in `owned` is not ours.
+    /// P4: whatever is not in `owned` is not ours, but for what is to be adopted.
     fn find(&mut self, target: &Target) -> Result<&mut Container, String> {
         let created = self.created.clone();
         let id = match target {
             Target::Existing { id, .. } => Some(id),
             Target::Created { .. } => created.as_ref(),
         };
-        let found = self.observed.owned.iter_mut().find(|c| Some(&c.id) == id);
+        let all = self.observed.owned.iter_mut().chain(&mut self.observed.adoptees);
+        let found = all.into_iter().find(|c| Some(&c.id) == id);
         let foreign = &self.observed.foreign;
         assert!(
             found.is_some() || !foreign.iter().any(|f| f.name == target.name()),
@@ -161,7 +164,7 @@ impl Engine {
     }
 
     fn name_is_free(&self, name: &str) -> Result<(), String> {
-        let owned = self.observed.owned.iter().map(|c| &c.name);
+        let owned = self.observed.containers().map(|c| &c.name);
         let foreign = self.observed.foreign.iter().map(|f| &f.name);
         if owned.chain(foreign).any(|n| n == name) { Err(format!("409: {name} is in use")) } else { Ok(()) }
     }
@@ -169,8 +172,10 @@ impl Engine {
     /// P9: the one that serves is stopped only once another is there, whole, that takes its place.
     fn replacement_is_there(&self, target: &Target, cause: Cause, name: &str) {
         let Target::Existing { id, .. } = target else { return };
+        let adoptee = self.observed.adoptees.iter().find(|c| c.id == *id && c.state == RunState::Running);
         let serving =
             self.observed.owned.iter().find(|c| c.id == *id && c.name == name && c.state == RunState::Running);
+        let serving = serving.or(adoptee);
         let meant = matches!(
             cause,
             Cause::LivenessFailed | Cause::Requested | Cause::StateStopped | Cause::Down | Cause::Orphaned

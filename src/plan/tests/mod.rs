@@ -8,9 +8,11 @@
 //! | [`convergence`] | planning and carrying out until nothing is left to be done |
 //! | [`services`], [`changes`], [`crashes`], [`resources`] | situations |
 //! | [`promises`] | P3, P4, P5, P7, P8, P9, P11 |
+//! | [`adoption`] | what is not ours, and is observed or taken over |
 //! | [`drift`] | every field of a spec |
 //! | [`limits`] | limits that are changed in place |
 
+mod adoption;
 mod case;
 mod changes;
 mod convergence;
