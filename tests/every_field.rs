@@ -229,7 +229,10 @@ fn table() -> Vec<(&'static str, At)> {
         ("spec.update.progressDeadline", Spec("all", "/update/progress_deadline", json!("45s"))),
         ("spec.update.rollback", Spec("all", "/update/rollback", json!(false))),
         ("spec.adopt", Parts),
-        ("spec.adopt.policy", Spec("all", "/adopt", json!({ "Replace": { "project": "nobody", "service": "nothing" } }))),
+        (
+            "spec.adopt.policy",
+            Spec("all", "/adopt", json!({ "Replace": { "project": "nobody", "service": "nothing" } })),
+        ),
         ("spec.adopt.composeProject", Spec("all", "/adopt/Replace/project", json!("nobody"))),
         ("spec.adopt.composeService", Spec("all", "/adopt/Replace/service", json!("nothing"))),
         ("spec.probes", Parts),

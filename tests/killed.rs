@@ -378,3 +378,79 @@ fn p11_a_daemon_killed_while_it_takes_over_from_a_dead_one_is_taken_over_itself(
         assert_eq!(stack.containers(), before);
     });
 }
+
+/// As `docker-compose` would have made it, with a mark in its volume.
+fn compose_runs_db(stack: &Stack) -> String {
+    let name = stack.scope.name("shop_db_1");
+    let volume = format!("{}:/data", stack.scope.name("shop_data"));
+    let labels =
+        ["project=shop", "service=db"].map(|l| format!("com.docker.compose.{l}").replace("shop", stack.name()));
+    let script = "trap 'exit 0' TERM; sleep 1000000 & wait";
+    let id = docker(&[
+        "run",
+        "-d",
+        "--name",
+        &name,
+        "--label",
+        &labels[0],
+        "--label",
+        &labels[1],
+        "-v",
+        &volume,
+        "--restart",
+        "always",
+        IMAGE,
+        "sh",
+        "-c",
+        script,
+    ]);
+    docker(&["exec", &id, "sh", "-c", "echo kept > /data/mark"]);
+    id
+}
+
+fn describe_takeover(stack: &Stack) {
+    let body = format!(
+        "image: {IMAGE}\ncommand: [sh, -c, \"trap 'exit 0' TERM; sleep 1000000 & wait\"]\n\
+         files: [{{ target: /etc/service.conf, content: \"a = 1\\n\" }}]\n\
+         adopt: {{ policy: Replace, composeProject: \"${{SCOPE}}\" }}"
+    );
+    stack.describe(&[service("db", &body)]);
+}
+
+/// Ours alone is left, and serves the data that was Compose's.
+fn is_taken_over(stack: &Stack, was: &str) {
+    stack.apply().exits(0);
+    stack.is_converged(&["db"]);
+    let db = stack.inspect("db");
+    assert_eq!((&db["State"]["Running"], &db["RestartCount"]), (&true.into(), &0.into()));
+    assert_eq!(db["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
+    assert_eq!(text(&db["Config"]["Labels"]["dev.env-manager.adopted-from"]), was);
+    assert_eq!(stack.exec("db", &["cat", "/data/mark", "/etc/service.conf"]), "kept\na = 1");
+}
+
+#[test]
+fn p11_a_takeover_killed_at_any_call_is_carried_on_by_the_next() {
+    let counted = {
+        let stack = Stack::new("killed-takeover-count");
+        let was = compose_runs_db(&stack);
+        describe_takeover(&stack);
+        let counted = apply_dying_at(&stack, None);
+        is_taken_over(&stack, &was);
+        counted
+    };
+    for operation in ["create_container", "upload", "set_restart_policy", "stop", "rename", "start", "remove_container"]
+    {
+        assert!(counted.iter().any(|c| c.contains(operation)), "{operation} is tried: {counted:#?}");
+    }
+    at_every_step("takeover", &counted, |stack, _, point| {
+        stack.run(&["down", "--volumes"]).exits(0);
+        let _ = std::fs::remove_dir_all(stack.home().join("state"));
+        let was = compose_runs_db(stack);
+        describe_takeover(stack);
+        let begun = apply_dying_at(stack, Some(point));
+        assert!(begun.len() >= point.0, "{begun:#?}");
+        let parts = stack.names();
+        assert!(!parts.is_empty(), "nothing is left of db: {begun:#?}");
+        is_taken_over(stack, &was);
+    });
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::observe::Subject;
 use crate::engine::{ContainerFilter, Engine, EngineError, Inspected};
-use crate::resource::adoption::{Adopted, adoptable, COMPOSE_ONE_OFF, COMPOSE_PROJECT, COMPOSE_SERVICE};
+use crate::resource::adoption::{Adopted, COMPOSE_ONE_OFF, COMPOSE_PROJECT, COMPOSE_SERVICE, adoptable};
 use crate::resource::container::ContainerId;
 use crate::resource::desired::Service;
 use crate::resource::labels::{FAILED, NEXT};
@@ -25,8 +25,7 @@ pub(super) async fn adoptees<E: Engine>(
     let Some(whom) = adopt.whom() else { return Ok(Vec::new()) };
     // One whose takeover has begun is told by what was made to take its place: it may bear any name by now.
     let replaces = matches!(adopt, Adopt::Replace(_));
-    let begun: Vec<&Adopted> =
-        owned.iter().filter(|_| replaces).filter_map(|c| c.owner.adopted.as_deref()).collect();
+    let begun: Vec<&Adopted> = owned.iter().filter(|_| replaces).filter_map(|c| c.owner.adopted.as_deref()).collect();
     for from in begun.iter().map(|a| &a.from).collect::<BTreeSet<_>>() {
         if let Some(container) = unowned(engine, from).await? {
             return Ok(vec![adoptable(container, &begun)]);
@@ -46,12 +45,7 @@ pub(super) async fn adoptees<E: Engine>(
 }
 
 /// By its name, else by Compose's labels.
-fn meant<'r>(
-    rows: &'r [ContainerRow],
-    whom: &Whom,
-    service: &Service,
-    subject: Subject<'_>,
-) -> Vec<&'r ContainerRow> {
+fn meant<'r>(rows: &'r [ContainerRow], whom: &Whom, service: &Service, subject: Subject<'_>) -> Vec<&'r ContainerRow> {
     let Whom { project, service: compose_service } = whom;
     let unowned = || rows.iter().filter(|row| row.owner.is_none());
     if project.is_none() && compose_service.is_none() {

@@ -75,7 +75,10 @@ fn state_change(before: Option<&Status>, after: &Status) -> Option<(EventReason,
 
 /// It is ready, and was not.
 fn came_up(before: &Status, after: &Status, now: Timestamp) -> Option<(EventReason, String)> {
-    let answers = matches!(after.condition(ConditionType::Ready)?.reason, Reason::ProbeSucceeded | Reason::Running | Reason::Observed);
+    let answers = matches!(
+        after.condition(ConditionType::Ready)?.reason,
+        Reason::ProbeSucceeded | Reason::Running | Reason::Observed
+    );
     if before.ready || !after.ready || !answers {
         return None;
     }

@@ -63,7 +63,8 @@ impl Adopted {
 
     /// The mounts of `spec` beside those that are kept, and instead of those that stand in for them.
     pub fn mounts(&self, spec: &ContainerSpec) -> Vec<Mount> {
-        let kept: BTreeMap<_, _> = self.under(spec).mounts.into_iter().map(|m| (place(&m.target).to_owned(), m)).collect();
+        let kept: BTreeMap<_, _> =
+            self.under(spec).mounts.into_iter().map(|m| (place(&m.target).to_owned(), m)).collect();
         let instead = |named: &Mount| match (kept.get(place(&named.target)), &named.source) {
             // How it is mounted is the manifest's to say.
             (Some(Mount { source: MountSource::Volume { name, .. }, .. }), MountSource::Volume { subpath, .. }) => {
@@ -81,7 +82,8 @@ impl Adopted {
     /// A mount that would swallow a file which the manifest puts below it: target and file.
     pub fn covers_file<'a>(&self, spec: &'a ContainerSpec) -> Option<(String, &'a str)> {
         let kept = self.under(spec).mounts;
-        let below = |file: &str, target: &str| file.strip_prefix(place(target)).is_some_and(|rest| rest.starts_with('/'));
+        let below =
+            |file: &str, target: &str| file.strip_prefix(place(target)).is_some_and(|rest| rest.starts_with('/'));
         kept.into_iter().find_map(|mount| {
             let file = spec.files.iter().find(|f| below(&f.target, &mount.target))?;
             Some((mount.target, file.target.as_str()))

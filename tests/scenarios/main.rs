@@ -6,6 +6,7 @@
 #[path = "../common/stack.rs"]
 mod stack;
 
+mod adopt;
 mod conflict;
 mod converge;
 mod down;

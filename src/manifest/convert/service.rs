@@ -353,7 +353,11 @@ impl Convert<'_> {
             ShortOr::Long(long) => {
                 let AdoptForm { policy, compose_project, compose_service } = &**long;
                 if policy.is_none() {
-                    self.error_help(form.span, "an `adopt` without `policy`", "write `policy: Observe` or `policy: Replace`");
+                    self.error_help(
+                        form.span,
+                        "an `adopt` without `policy`",
+                        "write `policy: Observe` or `policy: Replace`",
+                    );
                 }
                 let project = self.filled(compose_project.as_ref());
                 (self.get(policy.as_ref()), Whom { project, service: self.filled(compose_service.as_ref()) })

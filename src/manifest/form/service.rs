@@ -144,7 +144,8 @@ pub struct AdoptForm {
 }
 
 impl LongForm for AdoptForm {
-    const EXPECTING: &'static str = "`Never`, `Observe`, `Replace`, or a mapping of `policy`, `composeProject` and `composeService`";
+    const EXPECTING: &'static str =
+        "`Never`, `Observe`, `Replace`, or a mapping of `policy`, `composeProject` and `composeService`";
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -99,7 +99,8 @@ impl Run<'_> {
         let why_not = if one.state == RunState::Dead {
             Some("the engine has half removed it; remove it with `docker rm -f`".to_owned())
         } else if one.auto_remove {
-            let why = "it was started with `--rm`: stopped, it would be gone, and with it the way back; start it without";
+            let why =
+                "it was started with `--rm`: stopped, it would be gone, and with it the way back; start it without";
             Some(why.to_owned())
         } else {
             adopted.and_then(|a| a.covers_file(spec)).map(|(target, file)| {
@@ -151,7 +152,9 @@ impl Run<'_> {
         let message = format!(
             "{old} ({}) is not ours, and nothing of {} is there: if it was being taken over, `docker rename {old} {}`; \
              else remove it",
-            foreign.id, self.service.name, self.name()
+            foreign.id,
+            self.service.name,
+            self.name()
         );
         self.refuse(d, &old, message)
     }

@@ -229,7 +229,8 @@ impl Case {
 
     /// As our own plan would have created it.
     pub fn made(&self, name: &str) -> Container {
-        let empty = ServiceObserved { owned: Vec::new(), foreign: Vec::new(), adoptees: Vec::new(), ..self.observed.clone() };
+        let empty =
+            ServiceObserved { owned: Vec::new(), foreign: Vec::new(), adoptees: Vec::new(), ..self.observed.clone() };
         let fresh = Self { observed: empty, mode: Mode::Normal, unknown: false, ..kafka().with_spec_of(self) };
         let plan = fresh.spec(|s| s.state = DesiredState::Running).plan();
         let steps = plan.stages.iter().flat_map(|s| &s.steps);
