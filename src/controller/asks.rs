@@ -19,6 +19,7 @@ use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
 use crate::resource::observed::Observed;
 use crate::resource::probe::LastTry;
+use crate::resource::spec::Adopt;
 use crate::resource::status::{Reason, Status, StatusDraft};
 
 /// One run of one container.
@@ -111,7 +112,7 @@ impl<E: Engine> Shared<E> {
         let mut asked = lock(&self.seen.restarts);
         let Some(run) = asked.get(key) else { return false };
         let Observed::Service(observed) = observed else { return false };
-        let there = observed.owned.iter().any(|c| c.id == run.container && c.started_at == run.started_at);
+        let there = observed.containers().any(|c| c.id == run.container && c.started_at == run.started_at);
         if !there {
             // It was restarted, by whomever, or replaced.
             asked.remove(key);
@@ -255,6 +256,12 @@ impl<E: Engine> Controller<E> {
     pub fn restart(&self, key: &ResourceKey) -> bool {
         let container = self.shared.status.get(key).and_then(|s| s.container.clone());
         let Some(container) = container else { return false };
+        let desired = self.shared.desired.get(key);
+        let adopt = desired.as_ref().and_then(|d| d.spec.as_service()).map(|s| &s.spec.adopt);
+        // One that is not ours and is only observed; all of ours have a revision.
+        if matches!(adopt, Some(Adopt::Observe(_))) && container.revision.is_empty() {
+            return false;
+        }
         let run = Run { container: container.id, started_at: container.started_at };
         lock(&self.shared.seen.restarts).insert(key.clone(), run);
         self.shared.look_again(key.clone(), Trigger::Asked);

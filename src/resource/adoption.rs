@@ -165,7 +165,7 @@ mod tests {
             ..volume("", "/data")
         };
         for named in [volume("other", "/data"), volume("shop_data", "/data"), bind] {
-            assert_eq!(kept.mounts(&spec(vec![named.clone()])), [named.clone()]);
+            assert_eq!(kept.mounts(&spec(vec![named.clone()])), vec![named.clone()]);
             assert!(kept.under(&spec(vec![named])).mounts.is_empty());
         }
     }

@@ -48,7 +48,7 @@ impl<'s> Project<'s> {
         std::fs::write(folder.join("docker-compose.yml"), text).expect("a file");
         project.compose(&["up", "-d"]);
         docker(&["wait", &project.container("migrate")]);
-        assert_eq!(project.redis(&project.container("database"), &["set", "order", "1 barrel"]), "OK");
+        assert_eq!(redis(&project.container("database"), &["set", "order", "1 barrel"]), "OK");
         project
     }
 
@@ -72,10 +72,6 @@ impl<'s> Project<'s> {
         let mut command = Command::new("docker-compose");
         command.args(["-p", &self.name]).args(arguments).current_dir(self.folder());
         command.output().expect("deploy/test-tools installs docker-compose")
-    }
-
-    pub fn redis(&self, container: &str, command: &[&str]) -> String {
-        docker(&[&["exec", container, "redis-cli"][..], command].concat())
     }
 
     /// Manifests of the three, with what Compose's file says and no more.
@@ -127,6 +123,10 @@ impl Drop for Project<'_> {
     }
 }
 
+fn redis(container: &str, command: &[&str]) -> String {
+    docker(&[&["exec", container, "redis-cli"][..], command].concat())
+}
+
 fn mounts(container: &Value) -> Vec<(String, String)> {
     let mounts = container["Mounts"].as_array().expect("mounts");
     let source = |m: &Value| text(if m["Type"] == "volume" { &m["Name"] } else { &m["Source"] });
@@ -164,7 +164,7 @@ fn p04_a_compose_project_of_three_is_taken_over_with_its_data_and_nothing_else_i
     assert_eq!(text(&applied.service("migrate")["phase"]), "Completed", "{applied}");
 
     // No data lost: Compose's volume, whose name within the project is the manifest's.
-    assert_eq!(project.redis(&stack.container("database"), &["get", "order"]), "1 barrel");
+    assert_eq!(redis(&stack.container("database"), &["get", "order"]), "1 barrel");
     assert_eq!(mounts(&stack.inspect("database")), [("/data".to_owned(), project.volume("data"))]);
     let volume: Value = serde_json::from_str(&docker(&["volume", "inspect", &project.volume("data")])).unwrap();
     assert!(volume[0]["Labels"]["dev.env-manager.stack"].is_null(), "never labelled: {volume}");
@@ -195,7 +195,7 @@ fn p04_a_compose_project_of_three_is_taken_over_with_its_data_and_nothing_else_i
     stack.write("database.yaml", &edited);
     stack.apply().exits(0);
     assert_ne!(stack.id("database"), id);
-    assert_eq!(project.redis(&stack.container("database"), &["get", "order"]), "1 barrel");
+    assert_eq!(redis(&stack.container("database"), &["get", "order"]), "1 barrel");
     assert_eq!(stack.plan().exits(0).json()["changes"], false);
 
     // What was never ours is not ours to remove.

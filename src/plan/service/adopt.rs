@@ -68,6 +68,10 @@ impl Run<'_> {
             1 => "; 1 field is not as described".to_owned(),
             n => format!("; {n} fields are not as described"),
         };
+        if d.verdict.reason == Reason::Starting {
+            // Its probe has not told anything yet, and is about to.
+            d.unsettle();
+        }
         let Verdict { ready, wake_at, message, .. } = &d.verdict;
         let message = format!("observed, never changed: {message} ({}{fields})", whose(one));
         d.verdict = Verdict { wake_at: *wake_at, ..Verdict::new(*ready, Reason::Observed, message) };
@@ -114,7 +118,7 @@ impl Run<'_> {
         }
         let one_shot = spec.restart.is_one_shot();
         let changes = if one_shot { self.differences(one) } else { Vec::new() };
-        if self.has_run(one, &changes) {
+        if self.has_run(one, &changes) && !self.cx.restart_asked {
             d.container = Some(summary(one, self.observed));
             d.say(true, Reason::Completed, format!("completed with exit code 0 ({}); not run again", whose(one)));
             return true;
@@ -193,11 +197,11 @@ pub(super) fn whose(one: &Container) -> String {
     }
 }
 
-/// Of what is not ours no value of the environment is shown; Compose's own labels are no difference; and
-/// nothing is mended in place.
+/// Of what is not ours no value of the environment is shown; Compose's own labels and whether Docker runs a
+/// HEALTHCHECK are no difference; and nothing is mended in place.
 pub(super) fn veil(changes: &mut Vec<FieldChange>) {
     let compose = format!("metadata.labels.{COMPOSE_PREFIX}");
-    changes.retain(|c| !c.field.starts_with(&compose));
+    changes.retain(|c| !c.field.starts_with(&compose) && c.field != "probes.docker");
     for change in changes {
         change.closed_by = ClosedBy::Replace;
         if change.field.starts_with("env.") {

@@ -66,7 +66,9 @@ pub(super) fn stop<'a>(mut draft: Draft<'a>, service: &Service, observed: &Servi
         .flat_map(|c| hush(c, service.spec.stop_grace, Cause::StateStopped))
         .collect();
     draft.container = observed.named(name).map(|c| summary(c, observed));
-    draft.say(false, Reason::StoppedAsDesired, "stopped, as its manifest says");
+    let theirs = observed.adoptees.iter().find(|c| c.is_running());
+    let theirs = theirs.map(|c| format!("; {} runs and is left alone: it is not ours", c.name)).unwrap_or_default();
+    draft.say(false, Reason::StoppedAsDesired, format!("stopped, as its manifest says{theirs}"));
     if !steps.is_empty() {
         draft.act(Action::Stop, steps, said(Reason::Stopping, "stopping"));
     }
