@@ -14,7 +14,7 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/quick/env-manager
 CHOICE := .env-manager/config
 CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
 
-.PHONY: help up down status plan images build test lint bench engine test-tools python-env clean
+.PHONY: help up down status plan images build test fuzz lint bench engine test-tools python-env clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -62,6 +62,10 @@ test: engine test-tools python-env ## all tests, against a real engine
 	else
 		$(CARGO) test --all-features
 	fi
+
+# RUNS: inputs for each parser; SEED, CASE: docs/testing.md.
+fuzz: ## a million inputs for the parsers of manifests and configuration
+	@RUNS=$${RUNS:-1000000} $(CARGO) test --quiet --profile sim --all-features --test fuzz -- --nocapture --test-threads 1
 
 lint: ## format, clippy, shellcheck
 	@$(CARGO) fmt --check

@@ -14,6 +14,11 @@ use super::problem::{Document, Origin, Problem};
 use super::values::Raw;
 use crate::manifest::did_you_mean;
 
+/// Problems of a file that are told one by one.
+const MAX_PROBLEMS: usize = 100;
+/// Items of `[[service_overrides]]` that are read.
+const MAX_OVERRIDES: usize = 1_000;
+
 /// An item of `[[service_overrides]]`, its names checked and its values as written: what they mean is
 /// known to the manifests' module.
 #[derive(Clone)]
@@ -34,24 +39,33 @@ impl RawOverride {
         &self.fields
     }
 
-    /// The values, as a type of the manifests' module reads them.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        // A borrowed table cannot be kept beside its text; parsing once more costs microseconds.
-        let wrong = |e: toml::de::Error| {
-            let span = e.span().unwrap_or_else(|| self.name_span.clone());
-            let message = format!("invalid `{OVERRIDES}` of {}: {}", self.name, e.message());
-            Problem::in_file(message, &self.document, span)
-        };
-        let root = DeTable::parse(&self.document.text).map_err(wrong)?;
-        let item = root.get_ref().get(OVERRIDES).and_then(|list| list.get_ref().get(self.index));
-        let item = item.ok_or_else(|| self.problem("this override has vanished from the parsed file"))?;
-        T::deserialize(item.clone().into_deserializer()).map_err(wrong)
+    fn wrong(&self, e: &toml::de::Error) -> Problem {
+        let span = e.span().unwrap_or_else(|| self.name_span.clone());
+        let message = format!("invalid `{OVERRIDES}` of {}: {}", self.name, e.message());
+        Problem::in_file(message, &self.document, span)
     }
 
     /// A finding about this item that only others can make, such as a service that is not there.
     pub fn problem(&self, message: impl Into<String>) -> Problem {
         Problem::in_file(message, &self.document, self.name_span.clone())
     }
+}
+
+/// The values of all items of one file, as a type of the manifests' module reads them.
+pub fn read<T: DeserializeOwned>(items: &[RawOverride]) -> Vec<Result<T, Problem>> {
+    // A borrowed table cannot be kept beside its text, so the text is parsed once more.
+    let Some(first) = items.first() else { return Vec::new() };
+    let root = match DeTable::parse(first.document.text()) {
+        Ok(root) => root,
+        Err(e) => return vec![Err(first.wrong(&e))],
+    };
+    let list = root.get_ref().get(OVERRIDES);
+    let one = |item: &RawOverride| {
+        let value = list.and_then(|list| list.get_ref().get(item.index));
+        let value = value.ok_or_else(|| item.problem("this override has vanished from the parsed file"))?;
+        T::deserialize(value.clone().into_deserializer()).map_err(|e| item.wrong(&e))
+    };
+    items.iter().map(one).collect()
 }
 
 impl std::fmt::Debug for RawOverride {
@@ -70,10 +84,10 @@ pub struct Parsed {
 
 /// `path` is only a name here; relative paths of the file are relative to its folder.
 pub fn parse(path: &str, text: String) -> Parsed {
-    let document = Arc::new(Document { path: path.into(), text });
+    let document = Arc::new(Document::new(path, text));
     let mut reader = Reader { document: &document, parsed: Parsed::default() };
     reader.parsed.layer.folder = Path::new(path).parent().map(Path::to_path_buf);
-    match DeTable::parse(&document.text) {
+    match DeTable::parse(document.text()) {
         Ok(root) => reader.root(root.get_ref()),
         Err(e) => {
             let span = e.span().unwrap_or(0..0);
@@ -90,6 +104,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn problem(&mut self, message: String, span: Range<usize>, help: Option<String>) {
+        let message = match self.parsed.problems.len() {
+            n if n < MAX_PROBLEMS => message,
+            MAX_PROBLEMS => "there is more wrong with the file; it is shown once this is mended".to_owned(),
+            _ => return,
+        };
+        let help = help.filter(|_| self.parsed.problems.len() < MAX_PROBLEMS);
         self.parsed.problems.push(Problem::in_file(message, self.document, span).with_help(help));
     }
 
@@ -98,7 +118,10 @@ impl Reader<'_> {
             let name = &**key.get_ref();
             match value.get_ref() {
                 DeValue::Array(items) if name == OVERRIDES => {
-                    for (index, item) in items.iter().enumerate() {
+                    if let Some(item) = items.get(MAX_OVERRIDES) {
+                        self.problem(format!("more than {MAX_OVERRIDES} `{OVERRIDES}`"), item.span(), None);
+                    }
+                    for (index, item) in items.iter().enumerate().take(MAX_OVERRIDES) {
                         self.service_override(index, item);
                     }
                 }

@@ -13,9 +13,12 @@ use super::problem::{ConfigError, Origin, Problem, expand_home};
 use super::types::{Config, Overrides};
 use super::values::Raw;
 use crate::manifest::did_you_mean;
+use crate::resource::printable::printable;
 
 /// Beyond it a configuration file is a mistake (`/dev/zero`).
 const MAX_BYTES: u64 = 4 << 20;
+/// Longest path in a message, in bytes; the longest that Linux has.
+const MAX_SHOWN: usize = 4_096;
 
 /// The environment, handed in so that tests need not change the process's own.
 #[derive(Clone, Debug, Default)]
@@ -87,8 +90,8 @@ pub fn load(flags: Layer, config_flag: Option<&str>, env: &Environment) -> Resul
     let (mut config, origins, wrong) = merge(defaults, &[parsed.layer, variables, flags], home.as_deref());
     problems.extend(wrong);
     let mut overrides = Vec::new();
-    for item in &parsed.overrides {
-        match item.read() {
+    for item in file::read(&parsed.overrides) {
+        match item {
             Ok(read) => overrides.push(read),
             Err(problem) => problems.push(problem),
         }
@@ -174,10 +177,14 @@ fn read_file(
     })?;
     match read_text(&path) {
         Ok(Ok(text)) => Ok(Some((path, text))),
-        Ok(Err(what)) => Err(ConfigError::NotText { path: path.display().to_string(), named_by, what }),
+        Ok(Err(what)) => Err(ConfigError::NotText { path: shown(&path), named_by, what }),
         Err(e) if !required && e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ConfigError::Read { path: path.display().to_string(), named_by, source }),
+        Err(source) => Err(ConfigError::Read { path: shown(&path), named_by, source }),
     }
+}
+
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy(), MAX_SHOWN)
 }
 
 fn read_text(path: &Path) -> std::io::Result<Result<String, &'static str>> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use crate::manifest::{Finding, Place, SourceFile, render};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,94 +34,93 @@ impl fmt::Display for Origin {
 
 /// A file's text with its name, for positions and for the line that a message shows.
 #[derive(Debug)]
-pub struct Document {
-    pub path: Arc<str>,
-    pub text: String,
-}
+pub struct Document(SourceFile);
 
 impl Document {
-    /// Line and column, from 1, of a byte offset; past the end is the end.
-    pub fn position(&self, offset: usize) -> (usize, usize) {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    pub fn new(path: &str, text: String) -> Self {
+        Self(SourceFile::new(path, "", text))
+    }
+
+    pub fn text(&self) -> &str {
+        self.0.text()
+    }
+
+    /// The first line of a span of bytes; past the end is the end.
+    fn place(&self, span: &Range<usize>) -> Place {
+        self.0.place(span.start, span.len())
     }
 
     pub fn origin(&self, offset: usize) -> Origin {
-        let (line, column) = self.position(offset);
-        Origin::File { path: Arc::clone(&self.path), line, column }
+        let place = self.0.place(offset, 1);
+        Origin::File { path: place.file, line: place.line, column: place.column }
     }
 }
 
 /// One thing that is wrong.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// Lower case, names the key.
-    pub message: String,
+    /// Names the key, the place where there is one, and what would be right.
+    finding: Finding,
     pub origin: Option<Origin>,
-    pub help: Option<String>,
-    place: Option<(Arc<Document>, Range<usize>)>,
+    /// In its file, in bytes.
+    offset: usize,
 }
 
 impl Problem {
+    /// `message`: lower case, names the key.
     pub fn new(message: impl Into<String>, origin: Option<Origin>) -> Self {
-        Self { message: message.into(), origin, help: None, place: None }
+        Self { finding: Finding::error(message), origin, offset: 0 }
     }
 
     pub fn in_file(message: impl Into<String>, document: &Arc<Document>, span: Range<usize>) -> Self {
         let origin = Some(document.origin(span.start));
-        Self { message: message.into(), origin, help: None, place: Some((Arc::clone(document), span)) }
+        Self::new(message, origin).at(Some((Arc::clone(document), span)))
     }
 
     #[must_use]
     pub fn with_help(mut self, help: Option<String>) -> Self {
-        self.help = help;
+        if let Some(help) = help {
+            self.finding = self.finding.help(help);
+        }
         self
     }
 
     /// Attaches the place in a file that a value was read from.
     #[must_use]
     pub fn at(mut self, place: Option<(Arc<Document>, Range<usize>)>) -> Self {
-        self.place = place;
+        if let Some((document, span)) = place {
+            self.offset = span.start;
+            self.finding = self.finding.at(document.place(&span));
+        }
         self
     }
 
     /// In its file, for sorting.
     pub fn offset(&self) -> usize {
-        self.place.as_ref().map_or(0, |(_, span)| span.start)
+        self.offset
     }
 
     /// For people: with the line and a caret where there is one. `styled`: with ANSI colours.
     pub fn render(&self, styled: bool) -> String {
-        let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
-        let message = match (&self.place, &self.origin) {
-            (None, Some(origin)) => format!("{} (from {origin})", self.message),
-            _ => self.message.clone(),
+        let finding = match (&self.finding.place, &self.origin) {
+            (None, Some(origin)) => {
+                let message = format!("{} (from {origin})", self.finding.message);
+                Problem::new(message, None).with_help(self.finding.help.clone()).finding
+            }
+            _ => self.finding.clone(),
         };
-        let title = Level::ERROR.primary_title(message.as_str());
-        let mut group = match &self.place {
-            Some((document, span)) => title.element(
-                Snippet::source(document.text.as_str())
-                    .path(&*document.path)
-                    .annotation(AnnotationKind::Primary.span(span.clone())),
-            ),
-            None => Group::with_title(title),
-        };
-        if let Some(help) = &self.help {
-            group = group.element(Level::HELP.message(help.as_str()));
-        }
-        renderer.render(&[group])
+        render(&[finding], styled)
     }
 }
 
 /// One line.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        f.write_str(&self.finding.message)?;
         if let Some(origin) = &self.origin {
             write!(f, " (from {origin})")?;
         }
-        match &self.help {
+        match &self.finding.help {
             Some(help) => write!(f, "; {help}"),
             None => Ok(()),
         }

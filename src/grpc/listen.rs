@@ -10,6 +10,7 @@ use futures_util::stream::{self, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
@@ -22,6 +23,12 @@ const MAX_UNIX: usize = 128;
 
 /// The daemon as a whole has ten seconds.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// From the accept until the other end has said that it speaks HTTP/2. Its later silence is noticed by
+/// HTTP/2's own pings.
+const GREETING: Duration = Duration::from_secs(10);
+/// Bytes in which it does (RFC 9113, 3.4).
+const PREFACE: usize = 24;
 
 /// After an accept that failed for want of something (files, memory).
 const PAUSE: Duration = Duration::from_millis(100);
@@ -39,13 +46,15 @@ pub struct Listeners {
 pub struct Limits {
     pub tcp: usize,
     pub unix: usize,
+    /// For the first words of a connection.
+    pub greeting: Duration,
     /// From the shutdown until what has not ended by itself is cut off.
     pub grace: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { tcp: MAX_TCP, unix: MAX_UNIX, grace: GRACE }
+        Self { tcp: MAX_TCP, unix: MAX_UNIX, greeting: GREETING, grace: GRACE }
     }
 }
 
@@ -55,15 +64,21 @@ pub fn connections(
     limits: Limits,
     cut: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let places =
-        Door { listeners, tcp: Arc::new(Semaphore::new(limits.tcp)), unix: Arc::new(Semaphore::new(limits.unix)), cut };
-    stream::unfold(places, |door| async move { Some((Ok(door.next().await), door)) })
+    let door = Door {
+        listeners,
+        tcp: Arc::new(Semaphore::new(limits.tcp)),
+        unix: Arc::new(Semaphore::new(limits.unix)),
+        greeting: limits.greeting,
+        cut,
+    };
+    stream::unfold(door, |door| async move { Some((Ok(door.next().await), door)) })
 }
 
 struct Door {
     listeners: Listeners,
     tcp: Arc<Semaphore>,
     unix: Arc<Semaphore>,
+    greeting: Duration,
     cut: CancellationToken,
 }
 
@@ -79,12 +94,13 @@ impl Door {
                         continue;
                     };
                     let cut = Box::pin(self.cut.clone().cancelled_owned());
-                    return Connection { io, peer, cut, _place: place };
+                    let greeting = Some(Greeting { left: PREFACE, deadline: Box::pin(sleep(self.greeting)) });
+                    return Connection { io, peer, cut, greeting, _place: place };
                 }
                 Err(error) if is_of_one(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a gRPC connection; it is tried again");
-                    tokio::time::sleep(PAUSE).await;
+                    sleep(PAUSE).await;
                 }
             }
         }
@@ -132,10 +148,26 @@ pub struct Connection {
     io: Io,
     peer: Peer,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Until it is over.
+    greeting: Option<Greeting>,
     _place: OwnedSemaphorePermit,
 }
 
+/// What is to come of the preface, and by when.
+struct Greeting {
+    left: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
 impl Connection {
+    /// Who connects and says nothing would keep a place for ever.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.greeting.as_mut().map(|greeting| greeting.deadline.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) => Err(io::Error::new(io::ErrorKind::TimedOut, "the caller says nothing")),
+            _ => Ok(()),
+        }
+    }
+
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.cut.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the daemon has ended")),
@@ -156,10 +188,19 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.poll_cut(cx)?;
-        match &mut this.io {
+        this.poll_silence(cx)?;
+        let before = into.filled().len();
+        let read = match &mut this.io {
             Io::Tcp(io) => Pin::new(io).poll_read(cx, into),
             Io::Unix(io) => Pin::new(io).poll_read(cx, into),
+        };
+        if let Some(greeting) = &mut this.greeting {
+            greeting.left = greeting.left.saturating_sub(into.filled().len() - before);
+            if greeting.left == 0 {
+                this.greeting = None;
+            }
         }
+        read
     }
 }
 

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ledger::Kept;
-use super::{Entry, MAX_CALLER, MAX_ENTRIES, MAX_MESSAGE, Sequence, harmless};
+use super::{Entry, MAX_CALLER, MAX_ENTRIES, MAX_MESSAGE, Sequence};
 use crate::clock::Timestamp;
 use crate::resource::event::{Actor, EventReason};
+use crate::resource::printable::printable;
 use crate::resource::{Kind, ResourceKey};
 
 pub const FILE: &str = "events.jsonl";
@@ -203,12 +204,12 @@ fn parse(line: &[u8]) -> Result<Kept, Skipped> {
         subject: subject.map(|s| key(&s).ok_or(Skipped::Newer)).transpose()?,
         reason: reason.parse::<EventReason>().map_err(|_| Skipped::Newer)?,
         // Somebody may have edited the file.
-        message: harmless(&message, MAX_MESSAGE),
+        message: printable(&message, MAX_MESSAGE),
         by: match by.parse().map_err(|_| Skipped::Newer)? {
-            Actor::Caller(who) => Actor::Caller(harmless(&who, MAX_CALLER)),
+            Actor::Caller(who) => Actor::Caller(printable(&who, MAX_CALLER)),
             by => by,
         },
-        revision: harmless(&revision, MAX_CALLER).into(),
+        revision: printable(&revision, MAX_CALLER).into(),
     };
     Ok(Kept { id, entry })
 }
@@ -216,5 +217,5 @@ fn parse(line: &[u8]) -> Result<Kept, Skipped> {
 fn key(text: &str) -> Option<ResourceKey> {
     let (kind, name) = text.split_once('/')?;
     let kind = [Kind::Network, Kind::Volume, Kind::Service].into_iter().find(|k| k.to_string() == kind)?;
-    Some(ResourceKey::new(kind, harmless(name, MAX_CALLER * 2)))
+    Some(ResourceKey::new(kind, printable(name, MAX_CALLER * 2)))
 }

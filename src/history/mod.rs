@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Timestamp};
 use crate::resource::ResourceKey;
 use crate::resource::event::{Actor, EventReason, Happening};
+use crate::resource::printable::printable;
 use disk::Disk;
 use ledger::Ledger;
 
@@ -137,9 +138,9 @@ impl History {
 
     /// Cheap; never waits for the disk, and never fails.
     pub fn record(&self, happening: Happening) -> Sequence {
-        let message = harmless(&happening.message, MAX_MESSAGE);
+        let message = printable(&happening.message, MAX_MESSAGE);
         let by = match happening.by {
-            Actor::Caller(who) => Actor::Caller(harmless(&who, MAX_CALLER)),
+            Actor::Caller(who) => Actor::Caller(printable(&who, MAX_CALLER)),
             by => by,
         };
         let happening = Happening { message, by, ..happening };
@@ -280,26 +281,4 @@ fn warn_once(warned: &mut BTreeSet<io::ErrorKind>, error: &io::Error) {
     if warned.insert(error.kind()) {
         tracing::warn!(%error, "the event history cannot be written; it is kept in memory and tried again");
     }
-}
-
-/// One line that does nothing to a terminal: line ends and tabs become spaces, other control characters
-/// and those that turn the direction of text become `�`. At most `limit` bytes, with `…` where it was cut.
-fn harmless(text: &str, limit: usize) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut clean: String = text
-        .trim()
-        .chars()
-        .take(limit + 1)
-        .map(|c| match c {
-            '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-            c if c.is_control() || turns(c) => char::REPLACEMENT_CHARACTER,
-            c => c,
-        })
-        .collect();
-    if clean.len() > limit {
-        let mark = '…';
-        clean.truncate(clean.floor_char_boundary(limit - mark.len_utf8()));
-        clean.push(mark);
-    }
-    clean
 }

@@ -246,7 +246,7 @@ fn messages_are_one_short_harmless_line() {
     assert_eq!(all[0].message, "�[31mred� next line�");
     assert!(all[1].message.len() <= MAX_MESSAGE && all[1].message.ends_with("é…"), "{}", all[1].message);
     assert_eq!(all[1].by, Actor::Caller("uid 0�[2J".to_owned()));
-    assert_eq!(harmless(&"x".repeat(MAX_MESSAGE), MAX_MESSAGE).len(), MAX_MESSAGE);
+    assert_eq!(printable(&"x".repeat(MAX_MESSAGE), MAX_MESSAGE).len(), MAX_MESSAGE);
 }
 
 #[test]

@@ -158,7 +158,7 @@ async fn status_is_the_document_that_the_command_prints() {
 }
 
 #[tokio::test]
-async fn callers_elsewhere_get_no_texts_and_no_ids() {
+async fn p16_callers_elsewhere_get_no_texts_and_no_ids() {
     let server = Server::start().await;
     let text = "a-text-that-somebody-wrote";
     let mut status = crate::daemon::played::status("redis", true, Reason::CrashLoop, text);
@@ -225,7 +225,7 @@ async fn what_is_not_there_is_told_with_what_is() {
 }
 
 #[tokio::test]
-async fn only_questions_are_answered() {
+async fn p16_only_questions_are_answered() {
     let server = Server::start().await;
     let (full, head) = (server.get("/metrics").await, server.ask("HEAD", "/metrics", &["Host: localhost"]).await);
     assert_eq!((head.code, &*head.body), (200, ""));
@@ -237,7 +237,7 @@ async fn only_questions_are_answered() {
 }
 
 #[tokio::test]
-async fn a_body_is_not_read_and_harms_nobody() {
+async fn p16_a_body_is_not_read_and_harms_nobody() {
     let server = Server::start().await;
     let mut stream = server.connect().await;
     let request = "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n";
@@ -281,7 +281,7 @@ async fn one_connection_serves_many_requests() {
 // second passes.
 
 #[tokio::test(start_paused = true)]
-async fn who_never_ends_a_request_is_cut_off() {
+async fn p16_who_never_ends_a_request_is_cut_off() {
     let server = Server::start().await;
     let begun = Instant::now();
     for text in ["", "GET /livez HTTP/1.1\r\nHost: loc"] {
@@ -294,7 +294,7 @@ async fn who_never_ends_a_request_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_has_an_end_however_slowly_it_asks() {
+async fn p16_a_connection_has_an_end_however_slowly_it_asks() {
     let server = Server::start().await;
     let mut stream = server.connect().await;
     let begun = Instant::now();
@@ -314,7 +314,7 @@ async fn a_connection_has_an_end_however_slowly_it_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connections_beyond_the_most_wait_until_one_ends() {
+async fn p16_connections_beyond_the_most_wait_until_one_ends() {
     let server = Server::start().await;
     let mut held = Vec::new();
     for _ in 0..server::CONNECTIONS {

@@ -4,26 +4,43 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::finding::Finding;
+use super::finding::{Finding, printable_name};
 
 /// A manifest file may have this many bytes; 4 MiB is a thousand times what one needs.
 pub const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// Bytes whose characters are counted once.
+const BLOCK: usize = 4_096;
+
+/// Characters that begin in a piece of UTF-8.
+fn characters_in(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|b| **b & 0xc0 != 0x80).count()
+}
 
 /// A file's text with an index of its lines.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
     name: Arc<str>,
+    path: PathBuf,
     dir: PathBuf,
     text: String,
     line_starts: Vec<usize>,
+    /// How many characters begin before each block of [`BLOCK`] bytes.
+    characters: Vec<usize>,
     problem: Option<Finding>,
 }
 
 impl SourceFile {
     /// `name` is how the file is shown; `dir` is the absolute folder that its relative paths count from.
-    pub fn new(name: impl Into<Arc<str>>, dir: impl Into<PathBuf>, text: String) -> Self {
+    pub fn new(name: &str, dir: impl Into<PathBuf>, text: String) -> Self {
+        let dir = dir.into();
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Self { name: name.into(), dir: dir.into(), text, line_starts, problem: None }
+        let mut characters = vec![0];
+        for block in text.as_bytes().chunks(BLOCK) {
+            characters.push(characters[characters.len() - 1] + characters_in(block));
+        }
+        let path = dir.join(Path::new(name).file_name().unwrap_or_default());
+        Self { name: printable_name(name), path, dir, text, line_starts, characters, problem: None }
     }
 
     /// A file that is not UTF-8 is an error as a whole; what can be read of it tells which services it is about.
@@ -41,12 +58,12 @@ impl SourceFile {
             Err(e) => {
                 let at = e.utf8_error().valid_up_to();
                 let bytes = e.into_bytes();
-                let line = bytes[..at].split(|b| *b == b'\n').count();
                 let byte = bytes.get(at).copied().unwrap_or_default();
-                let message = format!("not UTF-8: byte 0x{byte:02x} at offset {at}, line {line}");
-                let problem = Finding::error(message).in_file(name).help("save the file as UTF-8");
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                Self { problem: Some(problem), ..Self::new(name, dir, text) }
+                let mut file = Self::new(name, dir, String::from_utf8_lossy(&bytes).into_owned());
+                // Up to the byte both texts are the same.
+                let problem = Finding::error(format!("not UTF-8: byte 0x{byte:02x}")).at(file.place(at, 1));
+                file.problem = Some(problem.help("save the file as UTF-8"));
+                file
             }
         }
     }
@@ -56,8 +73,14 @@ impl SourceFile {
         self.problem.as_ref()
     }
 
+    /// As it is shown: printable.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     pub fn dir(&self) -> &Path {
@@ -72,6 +95,17 @@ impl SourceFile {
     pub(super) fn line_of(&self, at: usize) -> (usize, usize) {
         let line = self.line_starts.partition_point(|start| *start <= at).max(1);
         (line, self.line_starts[line - 1])
+    }
+
+    /// Where line `line` (from 1) ends, without its line feed.
+    pub(super) fn line_end(&self, line: usize) -> usize {
+        self.line_starts.get(line).map_or(self.text.len(), |next| next - 1)
+    }
+
+    /// Characters of the text up to byte `at`, in a time that does not depend on its length.
+    pub(super) fn characters_before(&self, at: usize) -> usize {
+        let block = at / BLOCK;
+        self.characters[block] + characters_in(&self.text.as_bytes()[block * BLOCK..at])
     }
 
     /// The byte at a line and column (both from 1, columns in characters) of the text from `base` on.

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::file::SourceFile;
 use crate::resource::ResourceKey;
+use crate::resource::printable::{printable, printable_char};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,7 +22,7 @@ pub enum Severity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Place {
-    /// As it is shown: relative to where the command was given.
+    /// As it is shown: relative to where the command was given, printable.
     pub file: Arc<str>,
     /// From 1.
     pub line: usize,
@@ -29,7 +30,7 @@ pub struct Place {
     pub column: usize,
     /// In characters; at least 1.
     pub length: usize,
-    /// The line itself, without its end; long ones are cut around the place.
+    /// The line itself, without its end, printable; long ones are cut around the place.
     pub text: String,
     /// Where in `text` the place begins, in bytes.
     #[serde(skip)]
@@ -54,7 +55,7 @@ impl fmt::Display for Place {
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     pub severity: Severity,
-    /// Lower case, one sentence, without the place.
+    /// Lower case, one sentence, without the place; printable, and at most [`MAX_MESSAGE`] bytes.
     pub message: String,
     /// `None` only where a whole folder or the configuration is meant.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -89,7 +90,7 @@ impl Finding {
     pub fn error(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
-            message: message.into(),
+            message: printable(&message.into(), MAX_MESSAGE),
             place: None,
             path: None,
             related: Vec::new(),
@@ -111,19 +112,19 @@ impl Finding {
     /// About a file as a whole.
     #[must_use]
     pub fn in_file(mut self, path: &str) -> Self {
-        self.path = Some(Arc::from(path));
+        self.path = Some(printable_name(path));
         self
     }
 
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(printable(&help.into(), MAX_MESSAGE));
         self
     }
 
     #[must_use]
     pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
-        self.related.push(Related { place, label: label.into() });
+        self.related.push(Related { place, label: printable(&label.into(), MAX_MESSAGE) });
         self
     }
 
@@ -161,6 +162,14 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Longest message or help, in bytes. A value of a megabyte must not become a finding of a megabyte.
+pub(super) const MAX_MESSAGE: usize = 1_000;
+
+/// Of a file, as it is shown.
+pub(super) fn printable_name(name: &str) -> Arc<str> {
+    name.chars().map(printable_char).collect::<String>().into()
+}
+
 /// Longest piece of a line that is kept in a [`Place`], in characters.
 const EXCERPT: usize = 160;
 
@@ -170,23 +179,23 @@ impl SourceFile {
         let text = self.text();
         let start = floor_boundary(text, start.min(text.len()));
         let (line, line_start) = self.line_of(start);
-        let rest = &text[line_start..];
-        let whole = rest.split('\n').next().unwrap_or(rest).trim_end_matches('\r');
+        // Nothing here may take as long as the line is: a line of a megabyte can have fifty thousand findings.
+        let whole = text[line_start..self.line_end(line)].trim_end_matches('\r');
         let in_line = (start - line_start).min(whole.len());
-        let end = floor_boundary(whole, in_line.saturating_add(len).min(whole.len()));
-        let column = whole[..in_line].chars().count() + 1;
+        let end = floor_boundary(whole, in_line.saturating_add(len.min(4 * EXCERPT)).min(whole.len()));
+        let column = self.characters_before(line_start + in_line) - self.characters_before(line_start) + 1;
         let length = whole[in_line..end.max(in_line)].trim_end().chars().count().max(1);
-        // A line of a megabyte must not become a finding of a megabyte.
         let from = whole[..in_line].char_indices().rev().nth(EXCERPT / 2).map_or(0, |(i, _)| i);
-        let from = if whole.chars().count() <= EXCERPT { 0 } else { from };
+        let from = if whole.char_indices().nth(EXCERPT).is_none() { 0 } else { from };
         let to = whole[from..].char_indices().nth(EXCERPT).map_or(whole.len(), |(i, _)| from + i);
         Place {
             file: self.name().clone(),
             line,
             column,
             length: length.min(EXCERPT / 2),
-            text: whole[from..to].replace('\t', " "),
-            text_offset: in_line - from,
+            text: whole[from..to].chars().map(printable_char).collect(),
+            // What is replaced may have another length.
+            text_offset: whole[from..in_line].chars().map(|c| printable_char(c).len_utf8()).sum(),
         }
     }
 }
@@ -198,13 +207,19 @@ fn floor_boundary(text: &str, mut at: usize) -> usize {
     at
 }
 
+/// A longer word, in bytes, is no slip of the finger.
+const MAX_WORD: usize = 64;
+
 /// The nearest of `candidates`, if it is near enough to be a slip of the finger.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase();
+    // The distance takes time and memory by the product of both lengths; it is at least what they differ by.
+    let allowed = |c: &str| (word.len().max(c.len()) / 3).max(1);
     candidates
         .into_iter()
+        .filter(|c| word.len().max(c.len()) <= MAX_WORD && word.len().abs_diff(c.len()) <= allowed(c))
         .map(|c| (strsim::damerau_levenshtein(&lower, &c.to_ascii_lowercase()), c))
-        .filter(|(distance, c)| *distance <= (word.len().max(c.len()) / 3).max(1))
+        .filter(|(distance, c)| *distance <= allowed(c))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, c)| c)
 }

@@ -12,12 +12,15 @@ use super::form::{API_VERSION, Envelope, Header, KINDS, MetadataForm, NameOnly};
 use super::scalar::Scalar;
 use super::span::Span;
 use crate::resource::ResourceKey;
+use crate::resource::printable::is_printable;
 
 /// Deepest nesting of a document. Manifests need eight.
 const MAX_DEPTH: usize = 32;
 /// Most sequences, mappings and scalars of a document, aliases counted as often as they are used.
 const MAX_NODES: usize = 50_000;
 
+/// Longest name of which is spoken, in bytes. Good ones have at most 63.
+const MAX_NAME: usize = 253;
 /// Most documents of a file.
 const MAX_DOCUMENTS: usize = 1_000;
 
@@ -51,7 +54,7 @@ impl Document<'_> {
 
     /// The resource that it is about, by the name that manifests use.
     pub fn key(&self) -> Option<ResourceKey> {
-        let name = self.metadata.name.as_ref()?.text.as_str();
+        let name = self.metadata.name.as_ref().map(|n| n.text.as_str()).filter(|n| is_likely_name(n))?;
         match self.body {
             Body::Service(_) => Some(ResourceKey::service(name)),
             Body::Network(_) => Some(ResourceKey::network(name)),
@@ -88,7 +91,8 @@ pub fn parse(file: &SourceFile) -> Parsed<'_> {
     let documents = file.documents();
     if documents.len() > MAX_DOCUMENTS {
         let message = format!("the file has {} documents, more than {MAX_DOCUMENTS}", documents.len());
-        parsed.findings.push(Finding::error(message).in_file(file.name()).help("split the file"));
+        let place = start_place(file, documents[MAX_DOCUMENTS].start);
+        parsed.findings.push(Finding::error(message).at(place).help("split the file"));
         return parsed;
     }
     for range in documents {
@@ -236,7 +240,9 @@ fn explain(file: &SourceFile, base: usize, error: &YamlError) -> Finding {
     });
     let (message, help) = describe(error);
     let mut finding = Finding::error(message).at(place.unwrap_or_else(|| start_place(file, base)));
-    finding.help = help;
+    if let Some(help) = help {
+        finding = finding.help(help);
+    }
     let line = finding.place.as_ref().map(|p| p.line).unwrap_or_default();
     if finding.help.is_none() && finding.place.as_ref().is_some_and(|p| is_compose_env(&p.text)) {
         finding.help = Some("a list of `NAME=value` is Compose's form; write `NAME: value` here".to_owned());
@@ -333,7 +339,7 @@ impl Broken {
             Ok(only) => (only.kind.map(|k| k.text), only.metadata.and_then(|m| m.name).map(|n| n.text)),
             Err(_) => scan_name(text),
         };
-        Self { kind, name: name.filter(|n| !n.is_empty() && n.len() <= 63) }
+        Self { kind, name: name.filter(|n| is_likely_name(n)) }
     }
 
     pub fn is_stack(&self) -> bool {
@@ -351,6 +357,11 @@ impl Broken {
             _ => Some(ResourceKey::service(name)),
         }
     }
+}
+
+/// What may be meant as a name. Nothing that was ever applied has another, so there is nothing to freeze.
+fn is_likely_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_printable)
 }
 
 /// By lines, since the YAML itself cannot be read: `kind:` at the margin, `name:` below `metadata:`.

@@ -10,12 +10,16 @@ use crate::resource::ResourceKey;
 use crate::resource::labels;
 use crate::resource::spec::{DependencyCondition, Port};
 
+/// Of one kind about a service; who breaks more than that sees the others once these are gone.
+const MAX_FINDINGS: usize = 100;
+
 /// The documents that have a good name of their own, in order. What has none is reported.
 pub(super) fn names<'d, 'a>(
     documents: &'d [Document<'a>],
     findings: &mut Vec<Finding>,
 ) -> Vec<(String, &'d Document<'a>)> {
     let mut named: Vec<(String, &Document<'_>)> = Vec::new();
+    let mut first_of: BTreeMap<(&str, &str), &Document<'_>> = BTreeMap::new();
     for document in documents {
         let kind = kind(&document.body);
         let Some(name) = &document.metadata.name else {
@@ -31,12 +35,12 @@ pub(super) fn names<'d, 'a>(
             findings.push(report(Finding::error(format!("`{}` is not a name of a {kind}: {why}", name.text))));
             continue;
         }
-        let same = |d: &Document<'_>| std::mem::discriminant(&d.body) == std::mem::discriminant(&document.body);
-        if let Some((_, first)) = named.iter().find(|(n, d)| *n == name.text && same(d)) {
+        if let Some(first) = first_of.get(&(kind, name.text.as_str())) {
             let finding = Finding::error(format!("{} `{}` is defined twice", kind.to_lowercase(), name.text));
             findings.push(report(finding.related(first.name_place(), "the first one")));
             continue;
         }
+        first_of.insert((kind, name.text.as_str()), document);
         named.push((name.text.clone(), document));
     }
     named
@@ -99,7 +103,11 @@ fn dependencies(
     unknown: bool,
     findings: &mut Vec<Finding>,
 ) {
+    let before = findings.len();
     for dependency in &converted.service.spec.depends_on {
+        if findings.len() - before > MAX_FINDINGS {
+            break;
+        }
         let place = converted.places.depends_on.get(&dependency.service).and_then(Option::as_ref);
         let other = dependency.service.as_str();
         if !names.contains(&other) {
@@ -197,7 +205,11 @@ fn ports(services: &BTreeMap<String, Converted>, findings: &mut Vec<Finding>) {
     type Owner<'a> = (&'a str, &'a Port, Option<&'a Place>);
     let mut taken: BTreeMap<(u16, crate::resource::spec::Protocol), Vec<Owner<'_>>> = BTreeMap::new();
     for (name, converted) in services {
+        let before = findings.len();
         for (port, place) in &converted.places.ports {
+            if findings.len() - before > MAX_FINDINGS {
+                break;
+            }
             let Some(host_port) = port.host_port else { continue };
             let owners = taken.entry((host_port, port.protocol)).or_default();
             if let Some((other, theirs, first)) = owners.iter().find(|(_, p, _)| overlap(p, port)) {

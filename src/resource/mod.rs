@@ -18,6 +18,7 @@
 //! | [`limits`] | the limits that can be changed in a container that is there |
 //! | [`labels`] | the labels that mark what we own |
 //! | [`status`] | phases, conditions and reasons: what people and programs are told |
+//! | [`printable`] | text from outside, before it is printed |
 //! | [`overall`] | the same of a stack as a whole |
 
 pub mod adoption;
@@ -32,6 +33,7 @@ pub mod labels;
 pub mod limits;
 pub mod observed;
 pub mod overall;
+pub mod printable;
 pub mod probe;
 pub mod secret;
 pub mod spec;

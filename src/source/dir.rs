@@ -13,6 +13,7 @@ use crate::resource::ResourceKey;
 use crate::resource::desired::DesiredSet;
 use crate::resource::hash::sha256_hex;
 use crate::resource::labels::SourceId;
+use crate::resource::printable::printable;
 
 /// Manifest files of one source.
 pub const MAX_FILES: usize = 2_000;
@@ -21,6 +22,8 @@ pub const MAX_TOTAL_BYTES: u64 = 64 << 20;
 /// Files and folders looked at; a source is not a home directory.
 const MAX_ENTRIES: usize = 50_000;
 const MAX_DEPTH: usize = 16;
+/// Longest path in a note, in bytes; the longest that Linux has.
+const MAX_SHOWN: usize = 4_096;
 
 /// Reads the folder (or one file) and builds what it asks for.
 pub fn load(path: &Path, cx: &LoadContext<'_>) -> Loaded {
@@ -113,19 +116,14 @@ fn broken_files(
 
 /// A file that a manifest names in `files`, and that does not look like a manifest itself.
 fn is_content(file: &SourceFile, machine: &Machine<'_>) -> bool {
-    machine.seen.borrow().contains_key(&path_of(file)) && !file.text().contains("env-manager.dev/")
-}
-
-fn path_of(file: &SourceFile) -> PathBuf {
-    file.dir().join(Path::new(&**file.name()).file_name().unwrap_or_default())
+    machine.seen.borrow().contains_key(file.path()) && !file.text().contains("env-manager.dev/")
 }
 
 /// Of every file that was read, by its path below the folder: the same on every machine.
 fn revision(root: &Path, files: &[SourceFile], hashes: &[String], seen: &BTreeMap<PathBuf, String>) -> String {
     let mut lines = Vec::new();
     for (file, hash) in files.iter().zip(hashes) {
-        let path = path_of(file);
-        lines.push(format!("{} {hash}", path.strip_prefix(root).unwrap_or(&path).display()));
+        lines.push(format!("{} {hash}", file.path().strip_prefix(root).unwrap_or(file.path()).display()));
     }
     for (path, hash) in seen {
         lines.push(format!("{} {hash}", path.strip_prefix(root).unwrap_or(path).display()));
@@ -156,7 +154,7 @@ impl Walk {
     }
 
     fn note(&mut self, shown: &Path, why: &str) {
-        self.notes.push(format!("{}: skipped, {why}", shown.display()));
+        self.notes.push(format!("{}: skipped, {why}", printable(&shown.to_string_lossy(), MAX_SHOWN)));
     }
 
     fn folder(&mut self, path: &Path, shown: &Path, depth: usize) {

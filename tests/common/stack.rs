@@ -230,6 +230,26 @@ impl Stack {
         names
     }
 
+    /// Every file of this test that holds one of the texts, but for those that describe the stack.
+    pub fn files_with(&self, texts: &[&str]) -> Vec<PathBuf> {
+        fn walk(folder: &Path, texts: &[&str], except: &Path, found: &mut Vec<PathBuf>) {
+            for path in std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").path()) {
+                if path == except {
+                    continue;
+                }
+                if path.is_dir() {
+                    walk(&path, texts, except, found);
+                } else if path.is_file() {
+                    let text = String::from_utf8_lossy(&std::fs::read(&path).expect("a file")).into_owned();
+                    found.extend(texts.iter().any(|s| text.contains(s)).then_some(path));
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(self.home(), texts, &self.folder, &mut found);
+        found
+    }
+
     /// Runs a command in a service's container.
     pub fn exec(&self, service: &str, command: &[&str]) -> String {
         docker(&[&["exec", &self.container(service)][..], command].concat())

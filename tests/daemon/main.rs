@@ -1,12 +1,19 @@
 //! The daemon on a real engine: manifests change, containers are interfered with, the engine comes and
 //! goes. What is asserted is state; nothing is timed, and what takes a while is waited for.
 
+#[path = "../common/networks.rs"]
+mod networks;
+#[path = "../common/rpcs.rs"]
+mod rpcs;
 #[path = "../common/running.rs"]
 mod running;
 #[path = "../common/stack.rs"]
 mod stack;
 
+mod elsewhere;
 mod healing;
+mod hostile;
 mod manifests;
 mod owner;
+mod secrets;
 mod verbs;

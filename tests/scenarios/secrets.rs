@@ -1,7 +1,5 @@
 //! Files and secrets: in the container, and nowhere else (P15).
 
-use std::path::Path;
-
 use crate::stack::{Ran, Stack, idle, text};
 
 #[test]
@@ -33,23 +31,6 @@ fn a_read_only_root_has_its_files_all_the_same() {
     stack.apply().exits(0);
     assert_eq!(stack.exec("web", &["cat", "/srv/x/y"]), "changed");
     stack.is_converged(&["web"]);
-}
-
-/// Every file below a folder that holds one of the texts.
-fn found(folder: &Path, secrets: &[&str], except: &Path) -> Vec<std::path::PathBuf> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        if entry.path() == except {
-            continue;
-        }
-        if entry.file_type().unwrap().is_dir() {
-            all.extend(found(&entry.path(), secrets, except));
-        } else {
-            let text = String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()).into_owned();
-            all.extend(secrets.iter().any(|s| text.contains(s)).then(|| entry.path()));
-        }
-    }
-    all
 }
 
 #[test]
@@ -115,5 +96,5 @@ fn p15_secrets_are_in_the_container_and_nowhere_else() {
             assert!(!text.contains(secret), "{secret} is told:\n{text}");
         }
     }
-    assert_eq!(found(stack.home(), &secrets, stack.folder()), Vec::<std::path::PathBuf>::new(), "the state directory");
+    assert_eq!(stack.files_with(&secrets), Vec::<std::path::PathBuf>::new(), "the state directory");
 }

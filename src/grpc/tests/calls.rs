@@ -335,7 +335,7 @@ async fn refusals_have_the_codes_of_the_contract() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_no_message_at_all_is_refused_and_the_connection_goes_on() {
+async fn p16_what_is_too_large_or_no_message_at_all_is_refused_and_the_connection_goes_on() {
     let daemon = Daemon::start().await;
     let channel = daemon.channel().await;
     let mut client = Client::new(channel.clone());
@@ -362,7 +362,7 @@ async fn what_is_too_large_or_no_message_at_all_is_refused_and_the_connection_go
 }
 
 #[tokio::test]
-async fn what_is_no_http2_is_hung_up_on_and_others_are_served() {
+async fn p16_what_is_no_http2_is_hung_up_on_and_others_are_served() {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let daemon = Daemon::start().await;
     let settings = [0_u8, 0, 0, 4, 0, 0, 0, 0, 0];

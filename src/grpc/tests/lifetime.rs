@@ -89,7 +89,7 @@ async fn whoever_drops_the_server_cuts_off_all() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed_and_the_socket_has_its_own() {
+async fn p16_connections_beyond_the_limit_are_closed_and_the_socket_has_its_own() {
     let daemon = Daemon::with(Limits { tcp: 1, ..Limits::default() }, Places::default()).await;
     let mut first = daemon.by_port().await;
     first.get_health(v1::GetHealthRequest {}).await.unwrap();
@@ -105,7 +105,7 @@ async fn connections_beyond_the_limit_are_closed_and_the_socket_has_its_own() {
 }
 
 #[tokio::test]
-async fn streams_beyond_the_limit_are_refused_until_one_ends() {
+async fn p16_streams_beyond_the_limit_are_refused_until_one_ends() {
     let daemon = Daemon::with(Limits::default(), Places::new(1, 1)).await;
     let mut client = daemon.by_port().await;
     let request = v1::WatchConvergenceRequest::default;
@@ -118,4 +118,22 @@ async fn streams_beyond_the_limit_are_refused_until_one_ends() {
     assert_eq!(status.code(), Code::ResourceExhausted);
     drop(first);
     soon(async { while client.watch_convergence(request()).await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn p16_who_connects_and_says_nothing_is_hung_up_on_and_the_others_go_on() {
+    let limits = Limits { greeting: Duration::from_millis(50), ..Limits::default() };
+    let daemon = Daemon::with(limits, Places::default()).await;
+    daemon.environment.ready("redis");
+    let mut client = daemon.by_port().await;
+    let mut watch = client.watch_convergence(v1::WatchConvergenceRequest::default()).await.unwrap().into_inner();
+    message(&mut watch).await;
+    for words in ["", "PRI * HTTP/2.0"] {
+        let mut half = TcpStream::connect(("127.0.0.1", daemon.tcp.port())).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut half, words.as_bytes()).await.unwrap();
+        let _ = soon(half.read_to_end(&mut Vec::new())).await;
+    }
+    // Who has spoken once may be silent for as long as it likes.
+    daemon.environment.set_service("redis", true, Reason::ProbeFailed, "news");
+    message(&mut watch).await;
 }

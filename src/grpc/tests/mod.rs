@@ -4,6 +4,8 @@ mod access;
 mod calls;
 mod health;
 mod lifetime;
+#[path = "../../../tests/common/rpcs.rs"]
+mod rpcs;
 mod watch;
 
 use std::future::Future;

@@ -29,12 +29,13 @@ use std::time::Duration;
 
 use super::expand::expand;
 use super::file::SourceFile;
-use super::finding::{Finding, Place};
+use super::finding::{Finding, MAX_MESSAGE, Place};
 use super::outside::{Content, Outside, ReadError};
 use super::scalar::{Scalar, ScalarType};
 use super::span::Span;
 use super::union::Entries;
 use crate::resource::ResourceKey;
+use crate::resource::printable::printable;
 
 /// What a service gets where its manifest says nothing; from the configuration, then from the `Stack` manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,9 @@ impl Default for Defaults {
         Self { progress_deadline: minute, startup_deadline: minute, stop_grace: Duration::from_secs(10) }
     }
 }
+
+/// Errors of a document, and warnings, that are told one by one.
+const MAX_FINDINGS: usize = 100;
 
 /// What is the same for every document of a set.
 pub(super) struct Shared<'a> {
@@ -116,9 +120,17 @@ impl Convert<'_> {
     }
 
     pub fn report(&mut self, mut finding: Finding, span: Span) {
+        let like = self.findings.iter().filter(|f| f.severity == finding.severity).count();
+        if like > MAX_FINDINGS {
+            return;
+        }
+        if like == MAX_FINDINGS {
+            finding.message = "there is more like this in the document; it is shown once these are gone".to_owned();
+            finding.help = None;
+        }
         finding.place = self.place(span);
         finding.keys.extend(self.key.clone());
-        finding.message = format!("{}{}", self.prefix, finding.message);
+        finding.message = printable(&format!("{}{}", self.prefix, finding.message), MAX_MESSAGE);
         self.findings.push(finding);
     }
 

@@ -1,6 +1,7 @@
 //! A service's ports and networks.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Convert;
@@ -13,11 +14,13 @@ use crate::resource::spec::{NamespaceMode, NetworkAttachment, NetworkMode, Port,
 
 /// A range may open this many ports.
 const MAX_RANGE: u16 = 1000;
+/// Ports of a service, ranges written out.
+const MAX_PORTS: usize = 1000;
 
 impl Convert<'_> {
     /// Sorted, since their order means nothing.
     pub fn ports(&mut self, forms: Option<&Vec<Spanned<ShortOr<PortMappingForm>>>>) -> Vec<(Port, Option<Place>)> {
-        let mut all: Vec<(Port, Option<Place>)> = Vec::new();
+        let mut all: BTreeMap<Port, Option<Place>> = BTreeMap::new();
         for form in forms.into_iter().flatten() {
             let ports = match &form.value {
                 ShortOr::Short(text) => self.expand(text, form.span).and_then(|text| match parse_ports(&text) {
@@ -35,15 +38,21 @@ impl Convert<'_> {
             };
             let place = self.place(form.span);
             for port in ports.into_iter().flatten() {
-                if all.iter().any(|(p, _)| *p == port) {
-                    self.error(form.span, format!("port {port} is written twice"));
-                } else {
-                    all.push((port, place.clone()));
+                match all.entry(port) {
+                    Entry::Occupied(first) => {
+                        let message = format!("port {} is written twice", first.key());
+                        self.error(form.span, message);
+                    }
+                    Entry::Vacant(new) => drop(new.insert(place.clone())),
                 }
             }
+            if all.len() > MAX_PORTS {
+                let help = "the host's network (`networkMode: host`) needs no ports";
+                self.error_help(form.span, format!("more than {MAX_PORTS} ports"), help);
+                break;
+            }
         }
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all
+        all.into_iter().collect()
     }
 
     fn long_port(&mut self, form: &PortMappingForm, span: Span) -> Option<Port> {

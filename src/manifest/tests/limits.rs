@@ -109,3 +109,57 @@ fn p05_errors_freeze_only_what_they_are_about() {
         "a.yaml:6:3: unknown field `imagge`, did you mean `image`?"
     );
 }
+
+#[test]
+fn p16_a_short_text_makes_no_long_list_and_fifty_thousand_errors_are_not_all_told() {
+    let many = |item: &str| (0..20_000).map(|n| item.replace('#', &n.to_string())).collect::<Vec<_>>().join(", ");
+    // Each stands for a thousand ports.
+    let ports = (0..250).map(|n| format!("\"127.0.0.{n}:1-1000:1-1000\"")).collect::<Vec<_>>().join(", ");
+    let set = set_of(&manifest("web", &format!("  ports: [{ports}]\n")), &Fake::default());
+    assert_eq!(messages(&set), ["more than 1000 ports"]);
+
+    for wrong in [format!("ports: [{}]", many("x#")), format!("dependsOn: [{}]", many("web-#"))] {
+        let set = set_of(&manifest("web", &format!("  {wrong}\n")), &Fake::default());
+        assert!((100..=102).contains(&set.findings.len()), "{}", set.findings.len());
+        assert!(set.invalid.contains_key(&ResourceKey::service("web")), "what is not told counts too");
+    }
+    // A hundred warnings hide no error.
+    let text = manifest("web", &format!("  env: {{ {} }}\n  ports: [x]\n", many("\"A #\": x")));
+    assert!(set_of(&text, &Fake::default()).has_errors());
+}
+
+#[test]
+fn p16_what_is_said_of_a_manifest_does_nothing_to_a_terminal() {
+    let escape = "\\e]0;title\\a\\e[2J\\u202e";
+    for spec in [
+        format!("  ports: [\"{escape}\"]\n"),
+        format!("  env: {{ \"{escape}\": x }}\n"),
+        format!("  \"{escape}\": x\n"),
+    ] {
+        let set = set_of(&manifest("web", &spec), &Fake::default());
+        assert!(set.has_errors());
+        let said = format!("{}{:?}", render(&set.findings, false), set.invalid);
+        assert!(said.chars().all(|c| c == '\n' || crate::resource::printable::is_printable(c)), "{said:?}");
+    }
+    // In the file as it is, in its name, and in a name that nothing can have.
+    let file = SourceFile::from_bytes("\u{1b}[2J.yaml", Path::new("/m"), b"kind: \x1b[2J\napiVersion: x: y\n".to_vec());
+    let set = build(&[file], "default", &Defaults::default(), &[], &Fake::default());
+    let said = format!("{}{}", render(&set.findings, false), set.findings[0]);
+    assert!(set.has_errors() && !said.contains('\u{1b}'), "{said:?}");
+    let broken = "apiVersion: env-manager.dev/v1\nkind: Service\nmetadata: { name: \"\\e[2J\" }\nspec: { x: 1 }\n";
+    assert_eq!(set_of(broken, &Fake::default()).invalid.len(), 0);
+}
+
+#[test]
+fn a_place_is_right_however_long_the_line_is() {
+    let before = "é, ".repeat(30_000);
+    let text = manifest("web", &format!("  networkAliases: [{before}]\n  labels: {{ a: {before} }}\n"));
+    let file = SourceFile::new("a.yaml", "/m", text.clone());
+    for at in [text.find("networkAliases").unwrap(), text.rfind("é, ").unwrap(), text.find("é, é").unwrap() + 3] {
+        let line = text[..at].matches('\n').count() + 1;
+        let start = text[..at].rfind('\n').map_or(0, |i| i + 1);
+        let place = file.place(at, 3);
+        assert_eq!((place.line, place.column), (line, text[start..at].chars().count() + 1));
+        assert!(place.text[place.text_offset..].chars().next() == text[at..].chars().next());
+    }
+}
