@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 
 use crate::networks::{HERE, Host, two_hosts};
 use crate::rpcs::{self, Rpc};
-use crate::stack::{Ran, Stack, idle, text};
+use crate::stack::{Stack, idle};
 
 /// Only in texts: of probes, of findings, of manifests.
 const TEXT: &str = "hush-these-are-texts";

@@ -27,7 +27,7 @@ fn describe(stack: &Stack, password: &str) {
         "[sleep, \"1000000\"]",
         "[sh, -c, \"echo $$TOKEN; cat /run/key /run/token; echo $$PASSWORD >&2; exit 3\"]",
     );
-    // Created, and then the engine cannot start it: there is no such program.
+    // Created, and then there is nothing to run.
     let nothing = idle("nothing", secrets).replace("[sleep, \"1000000\"]", "[/no/such/program]");
     // Not even created: the engine refuses it whole.
     let taken = stand_in("taken", &format!("{secrets}\nruntime: no-such-runtime"));
@@ -161,7 +161,7 @@ fn p15_no_secret_is_told_by_a_daemon_whatever_goes_wrong() {
     let first = daemon(&stack, "json");
     // It says what the probe says, but for the secrets in it.
     first.service_is("web", "the probe's words", |s| text(&s["message"]).contains("<secret>"));
-    first.service_is("nothing", "a failed start", |s| text(&s["message"]).contains("/no/such/program"));
+    first.service_is("nothing", "a start that fails", |s| text(&s["message"]).contains("127"));
     first.service_is("taken", "a failed create", |s| text(&s["message"]).contains("no-such-runtime"));
     first.service_is("crash", "an end with code 3", |s| text(&s["message"]).contains('3'));
     let told = stack.exec("web", &["sh", "-c", "echo $TOKEN $PASSWORD; cat /run/key /run/token"]);
