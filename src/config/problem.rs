@@ -60,7 +60,7 @@ impl Document {
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// Names the key, the place where there is one, and what would be right.
-    finding: Finding,
+    finding: Box<Finding>,
     pub origin: Option<Origin>,
     /// In its file, in bytes.
     offset: usize,
@@ -69,7 +69,7 @@ pub struct Problem {
 impl Problem {
     /// `message`: lower case, names the key.
     pub fn new(message: impl Into<String>, origin: Option<Origin>) -> Self {
-        Self { finding: Finding::error(message), origin, offset: 0 }
+        Self { finding: Box::new(Finding::error(message)), origin, offset: 0 }
     }
 
     pub fn in_file(message: impl Into<String>, document: &Arc<Document>, span: Range<usize>) -> Self {
@@ -80,7 +80,7 @@ impl Problem {
     #[must_use]
     pub fn with_help(mut self, help: Option<String>) -> Self {
         if let Some(help) = help {
-            self.finding = self.finding.help(help);
+            self.finding = Box::new(self.finding.help(help));
         }
         self
     }
@@ -90,7 +90,7 @@ impl Problem {
     pub fn at(mut self, place: Option<(Arc<Document>, Range<usize>)>) -> Self {
         if let Some((document, span)) = place {
             self.offset = span.start;
-            self.finding = self.finding.at(document.place(&span));
+            self.finding.place = Some(document.place(&span));
         }
         self
     }
@@ -109,7 +109,7 @@ impl Problem {
             }
             _ => self.finding.clone(),
         };
-        render(&[finding], styled)
+        render(&[*finding], styled)
     }
 }
 

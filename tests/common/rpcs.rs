@@ -50,7 +50,7 @@ pub fn all(descriptors: &[u8]) -> Vec<Rpc> {
                 all.push(Rpc {
                     name: method.name().to_owned(),
                     path: format!("/{service_name}/{}", method.name()),
-                    service_field: of_services.next().map(|f| f.number()),
+                    service_field: of_services.next().map(prost_types::FieldDescriptorProto::number),
                 });
             }
         }

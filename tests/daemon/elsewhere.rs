@@ -55,8 +55,11 @@ fn p16_nobody_changes_anything_from_another_network() {
     drop(daemon);
 }
 
-/// The first message of every call of the contract.
-fn call_all(request: impl Fn(&Rpc) -> Vec<u8>) -> Option<Vec<(Rpc, Result<Option<Vec<u8>>, Status>)>> {
+/// The first message, encoded, if there is one.
+type Answer = Result<Option<Vec<u8>>, Status>;
+
+/// Every call of the contract.
+fn call_all(request: impl Fn(&Rpc) -> Vec<u8>) -> Option<Vec<(Rpc, Answer)>> {
     let address = std::env::var(GRPC).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     Some(runtime.block_on(async {

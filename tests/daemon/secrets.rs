@@ -95,7 +95,8 @@ impl Heard {
                     }
                     let call = rpcs::call(&channel, &rpc.path, rpc.about(name));
                     // Streams may have nothing to say.
-                    let answer = tokio::time::timeout(std::time::Duration::from_secs(12), call).await;
+                    let patience = if rpc.name.starts_with("Watch") || rpc.name.starts_with("Read") { 1 } else { 15 };
+                    let answer = tokio::time::timeout(std::time::Duration::from_secs(patience), call).await;
                     let answer = match answer {
                         Ok(Ok(message)) => String::from_utf8_lossy(&message.unwrap_or_default()).into_owned(),
                         Ok(Err(status)) => format!("{status:?} {:?}", status.metadata()),

@@ -196,7 +196,9 @@ pub fn configuration(path: &Path, text: &[u8], variables: BTreeMap<OsString, OsS
             }
             match &error {
                 ConfigError::Invalid(problems) => {
-                    problems.iter().for_each(|p| of_problem(&mut broken, p, text, only_file));
+                    for problem in problems {
+                        of_problem(&mut broken, problem, text, only_file);
+                    }
                 }
                 other => line(&mut broken, "an error holds no control characters", &other.to_string()),
             }
@@ -222,8 +224,7 @@ fn of_problem(broken: &mut Vec<Broken>, problem: &env_manager::config::Problem, 
                 broken.push(("a place is in its file", format!("{line}:{column} {found:?}")));
             }
         }
-        Some(_) if !only_file => {}
-        None if !only_file => {}
+        _ if !only_file => {}
         other => broken.push(("a problem of a file has a line and a column", format!("{problem} {other:?}"))),
     }
 }

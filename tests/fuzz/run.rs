@@ -37,7 +37,7 @@ pub trait Target: Sync {
 }
 
 #[derive(Default)]
-struct Seen {
+struct Tally {
     accepted: AtomicU64,
     done: AtomicU64,
     peak_kib: AtomicU64,
@@ -70,7 +70,7 @@ pub fn run<T: Target>(target: &T, few: u64) {
 
     let before_kib = peak_kib();
     let begin = Instant::now();
-    let seen = Seen::default();
+    let tally = Tally::default();
     let running: Vec<Mutex<Option<(u64, Instant)>>> = (0..threads).map(|_| Mutex::default()).collect();
     let is_over = AtomicBool::new(false);
     // A panic is a finding; its message is kept, not printed.
@@ -79,19 +79,19 @@ pub fn run<T: Target>(target: &T, few: u64) {
     std::thread::scope(|scope| {
         let (done, ended) = channel::<()>();
         for (thread, slot) in running.iter().enumerate() {
-            let (seen, done, is_over, folder, cases) = (&seen, done.clone(), &is_over, &folder, cases.clone());
+            let (tally, done, is_over, folder, cases) = (&tally, done.clone(), &is_over, &folder, cases.clone());
             scope.spawn(move || {
                 // An overflowing stack ends the process without a word: here stands which case it was.
                 let last = File::create(folder.join(format!("{}-{thread}.case", T::NAME))).unwrap();
                 for case in cases.skip(thread).step_by(usize::try_from(threads).unwrap()) {
                     last.write_all_at(format!("{case:<20}\n").as_bytes(), 0).unwrap();
                     *slot.lock().unwrap() = Some((case, Instant::now()));
-                    one(target, seed, case, seen, folder);
+                    one(target, seed, case, tally, folder);
                     slot.lock().unwrap().take();
                     if case / threads % LOOK == 0 {
-                        look_at_memory(seen, before_kib, case, threads);
+                        look_at_memory(tally, before_kib, case, threads);
                     }
-                    if is_over.load(Ordering::Relaxed) || seen.failures.lock().unwrap().len() >= 12 {
+                    if is_over.load(Ordering::Relaxed) || tally.failures.lock().unwrap().len() >= 12 {
                         break;
                     }
                 }
@@ -115,34 +115,34 @@ pub fn run<T: Target>(target: &T, few: u64) {
     });
     is_over.store(true, Ordering::Relaxed);
     std::panic::set_hook(hook);
-    report(T::NAME, seed, &seen, begin.elapsed(), before_kib);
+    report(T::NAME, seed, &tally, begin.elapsed(), before_kib);
 }
 
 /// A case; what is wrong with it is made small and kept.
-fn one<T: Target>(target: &T, seed: u64, case: u64, seen: &Seen, folder: &Path) {
+fn one<T: Target>(target: &T, seed: u64, case: u64, tally: &Tally, folder: &Path) {
     let input = target.input(&mut Rng::of_case(seed, case));
     let begin = Instant::now();
     let (accepted, broken) = checked(target, &input);
     let taken = begin.elapsed();
-    seen.done.fetch_add(1, Ordering::Relaxed);
-    seen.accepted.fetch_add(accepted.into(), Ordering::Relaxed);
+    tally.done.fetch_add(1, Ordering::Relaxed);
+    tally.accepted.fetch_add(accepted.into(), Ordering::Relaxed);
     {
-        let mut slowest = seen.slowest.lock().unwrap();
+        let mut slowest = tally.slowest.lock().unwrap();
         *slowest = (*slowest).max((taken, case));
     }
     for (rule, what) in broken {
-        let known = !seen.failures.lock().unwrap().entry(rule.clone()).or_default().is_empty();
+        let known = !tally.failures.lock().unwrap().entry(rule.clone()).or_default().is_empty();
         if known {
             continue;
         }
-        seen.failures.lock().unwrap().insert(rule.clone(), what);
+        tally.failures.lock().unwrap().insert(rule.clone(), what);
         let small = shrink(target, &input, &rule);
         let (_, broken) = checked(target, &small);
         let what = broken.into_iter().find(|(r, _)| *r == rule).map(|(_, what)| what).unwrap_or_default();
         let files = keep(folder, T::NAME, case, &small);
         let text =
             format!("{rule}\n  {what:.2000}\n  SEED={seed} CASE={case} make fuzz; made small: {}", files.display());
-        seen.failures.lock().unwrap().insert(rule, text);
+        tally.failures.lock().unwrap().insert(rule, text);
     }
 }
 
@@ -206,9 +206,9 @@ fn peak_kib() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
 }
 
-fn look_at_memory(seen: &Seen, before_kib: u64, case: u64, threads: u64) {
+fn look_at_memory(tally: &Tally, before_kib: u64, case: u64, threads: u64) {
     let peak = peak_kib();
-    seen.peak_kib.fetch_max(peak, Ordering::Relaxed);
+    tally.peak_kib.fetch_max(peak, Ordering::Relaxed);
     let grown = peak.saturating_sub(before_kib);
     if grown > MEMORY_KIB {
         let first = case.saturating_sub(LOOK * threads);
@@ -216,15 +216,15 @@ fn look_at_memory(seen: &Seen, before_kib: u64, case: u64, threads: u64) {
             "memory is bounded\n  {} MiB more than at the start, in one of the cases {first}–{case}",
             grown >> 10
         );
-        seen.failures.lock().unwrap().entry("memory is bounded".to_owned()).or_insert(what);
+        tally.failures.lock().unwrap().entry("memory is bounded".to_owned()).or_insert(what);
     }
 }
 
-fn report(name: &str, seed: u64, seen: &Seen, taken: Duration, before_kib: u64) {
-    let done = seen.done.load(Ordering::Relaxed);
-    let accepted = seen.accepted.load(Ordering::Relaxed);
-    let peak = seen.peak_kib.load(Ordering::Relaxed).max(peak_kib());
-    let (slowest, case) = *seen.slowest.lock().unwrap();
+fn report(name: &str, seed: u64, tally: &Tally, taken: Duration, before_kib: u64) {
+    let done = tally.done.load(Ordering::Relaxed);
+    let accepted = tally.accepted.load(Ordering::Relaxed);
+    let peak = tally.peak_kib.load(Ordering::Relaxed).max(peak_kib());
+    let (slowest, case) = *tally.slowest.lock().unwrap();
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = done as f64 / taken.as_secs_f64();
     println!(
@@ -235,7 +235,7 @@ fn report(name: &str, seed: u64, seen: &Seen, taken: Duration, before_kib: u64) 
         peak >> 10,
         peak.saturating_sub(before_kib) >> 10,
     );
-    let failures = seen.failures.lock().unwrap();
+    let failures = tally.failures.lock().unwrap();
     let texts: Vec<&str> = failures.values().map(String::as_str).collect();
     assert!(failures.is_empty(), "{} rules are broken:\n\n{}\n", failures.len(), texts.join("\n\n"));
 }

@@ -125,7 +125,7 @@ impl Convert<'_> {
             return;
         }
         if like == MAX_FINDINGS {
-            finding.message = "there is more like this in the document; it is shown once these are gone".to_owned();
+            "there is more like this in the document; it is shown once these are gone".clone_into(&mut finding.message);
             finding.help = None;
         }
         finding.place = self.place(span);
