@@ -23,6 +23,7 @@ scenarios![
     a_created_one_is_connected_and_disconnected_without_an_address,
     a_network_that_runs_something_is_not_removed,
     a_network_that_nothing_runs_in_is_removed_under_its_containers,
+    a_prune_takes_networks_that_nothing_runs_in,
     a_container_without_a_network_is_not_connected_to_one,
     a_rename_keeps_addresses_and_aliases,
 ];
@@ -198,6 +199,18 @@ async fn a_network_that_nothing_runs_in_is_removed_under_its_containers(rig: &im
     assert_eq!(seen.endpoints[&rig.name("n")].network_id, network.id, "it goes on naming it");
     let error = rig.engine().start(&id).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::NetworkGone, "{error}");
+}
+
+async fn a_prune_takes_networks_that_nothing_runs_in(rig: &impl Rig) {
+    let (used, idle) = (rig.network("used").await, rig.network("idle").await);
+    let running = rig.create_on("a", &used).await;
+    rig.engine().start(&running).await.unwrap();
+    let created = rig.create_on("b", &idle).await;
+    rig.prune_system();
+    let left = rig.engine().list_networks(&ObjectFilter::Stack(rig.scope().to_owned())).await.unwrap();
+    assert_eq!(left.iter().map(|n| &n.id).collect::<Vec<_>>(), [&used.id]);
+    assert_eq!(rig.engine().inspect_container(&created.0).await.unwrap(), None);
+    assert_eq!(rig.state(&running).await, RunState::Running);
 }
 
 async fn a_container_without_a_network_is_not_connected_to_one(rig: &impl Rig) {

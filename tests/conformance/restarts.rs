@@ -33,12 +33,13 @@ const POLICIES: [RestartPolicy; 4] = [
     RestartPolicy::UnlessStopped,
 ];
 
-/// What is started with the engine.
-fn is_started(was: Was, policy: RestartPolicy, behaves: Behaves) -> bool {
+/// What is started with an engine that was ended in order, or killed.
+fn is_started(was: Was, policy: RestartPolicy, behaves: Behaves, in_order: bool) -> bool {
     let again = match policy {
         RestartPolicy::No => false,
         RestartPolicy::Always => true,
-        RestartPolicy::UnlessStopped => was != Was::Stopped,
+        // What a killed engine left running it stops when it comes back, and takes that for a purpose.
+        RestartPolicy::UnlessStopped => was != Was::Stopped && in_order,
         // Its last exit code decides; who stopped it does not.
         RestartPolicy::OnFailure { .. } => behaves == Behaves::Sleeps,
     };
@@ -48,7 +49,7 @@ fn is_started(was: Was, policy: RestartPolicy, behaves: Behaves) -> bool {
 /// Containers by how they stood, and whether they are to run afterwards.
 type Expected = BTreeMap<String, (ContainerId, bool)>;
 
-async fn before_the_restart(rig: &impl Rig) -> Expected {
+async fn before_the_restart(rig: &impl Rig, in_order: bool) -> Expected {
     let mut expected = Expected::new();
     for was in [Was::Created, Was::Running, Was::Stopped, Was::StoppedForGood, Was::Ended] {
         for policy in POLICIES {
@@ -71,7 +72,7 @@ async fn before_the_restart(rig: &impl Rig) -> Expected {
                 if was == Was::Ended {
                     rig.wait(&id, "exited", |c| c.state == RunState::Exited).await;
                 }
-                expected.insert(part, (id, is_started(was, policy, behaves)));
+                expected.insert(part, (id, is_started(was, policy, behaves, in_order)));
             }
         }
     }
@@ -102,20 +103,38 @@ async fn after_the_restart(rig: &impl Rig, expected: Expected) {
     }
 }
 
+async fn simulated(in_order: bool) {
+    let rig = Simulated::new("restarts");
+    let expected = before_the_restart(&rig, in_order).await;
+    rig.restart(in_order);
+    after_the_restart(&rig, expected).await;
+}
+
+fn real(scenario: &str, in_order: bool) {
+    let images = [Behaves::Sleeps, Behaves::EndsWell, Behaves::Exits(3)];
+    let Some(rig) = Real::private(scenario, &images) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let expected = runtime.block_on(before_the_restart(&rig, in_order));
+    rig.restart(in_order);
+    runtime.block_on(after_the_restart(&rig, expected));
+}
+
 #[tokio::test(start_paused = true)]
 async fn sim_every_policy_over_a_restart_of_the_engine() {
-    let rig = Simulated::new("restarts");
-    let expected = before_the_restart(&rig).await;
-    rig.restart();
-    after_the_restart(&rig, expected).await;
+    simulated(true).await;
 }
 
 #[test]
 fn docker_every_policy_over_a_restart_of_the_engine() {
-    let images = [Behaves::Sleeps, Behaves::EndsWell, Behaves::Exits(3)];
-    let Some(rig) = Real::private("restarts", &images) else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let expected = runtime.block_on(before_the_restart(&rig));
-    rig.restart();
-    runtime.block_on(after_the_restart(&rig, expected));
+    real("restarts", true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sim_every_policy_over_a_death_of_the_engine() {
+    simulated(false).await;
+}
+
+#[test]
+fn docker_every_policy_over_a_death_of_the_engine() {
+    real("deaths", false);
 }

@@ -107,6 +107,8 @@ pub trait Rig {
     fn foreign(&self, part: &str, behaves: Behaves);
     /// `docker container prune`, of this scope.
     fn prune(&self);
+    /// What `docker system prune` takes, of this scope.
+    fn prune_system(&self);
 
     fn name(&self, part: &str) -> String {
         format!("{}-{part}", self.scope())
@@ -211,9 +213,9 @@ impl Simulated {
         assert_eq!(self.engine.act(what), None);
     }
 
-    /// Stops the engine, and starts it again.
-    pub fn restart(&self) {
-        self.act(Outside::EngineDown);
+    /// Ends the engine in order or not, and starts it again.
+    pub fn restart(&self, in_order: bool) {
+        self.act(if in_order { Outside::EngineDown } else { Outside::EngineCrashes });
         self.act(Outside::EngineUp);
     }
 }
@@ -266,6 +268,10 @@ impl Rig for Simulated {
     fn prune(&self) {
         self.act(Outside::PruneContainers);
     }
+
+    fn prune_system(&self) {
+        self.act(Outside::PruneSystem);
+    }
 }
 
 // ---- real ------------------------------------------------------------------------------------------
@@ -317,11 +323,11 @@ impl Real {
         Some(Self { scope: None, private: Some(Mutex::new(private)), name, engine, tags: Mutex::default() })
     }
 
-    /// Stops the engine, and starts it again.
-    pub fn restart(&self) {
+    /// Ends the engine in order or not, and starts it again.
+    pub fn restart(&self, in_order: bool) {
         let private = self.private.as_ref().expect("a private one");
         let mut private = private.lock().unwrap_or_else(PoisonError::into_inner);
-        private.end("TERM");
+        private.end(if in_order { "TERM" } else { "KILL" });
         private.start();
     }
 
@@ -385,6 +391,13 @@ impl Rig for Real {
     fn prune(&self) {
         let label = format!("label={}={}", labels::STACK, self.name);
         self.docker(&["container", "prune", "-f", "--filter", &label]);
+    }
+
+    fn prune_system(&self) {
+        self.prune();
+        // Images without a tag too, but those are everybody's.
+        let label = format!("label={}={}", labels::STACK, self.name);
+        self.docker(&["network", "prune", "-f", "--filter", &label]);
     }
 }
 

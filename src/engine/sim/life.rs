@@ -204,7 +204,7 @@ impl Core {
         for id in living {
             let Some(unit) = self.containers.get_mut(&id) else { continue };
             unit.cancelled = true;
-            let code = if unit.program.stops_in.is_some() { unit.program.stop_code } else { KILLED };
+            let code = unit.stop_code();
             if unit.lives() {
                 self.resume(&id);
                 self.end(&id, code, false);
@@ -212,6 +212,11 @@ impl Core {
                 unit.state = RunState::Exited;
             }
         }
+        self.crash(reason);
+    }
+
+    /// Nothing is stopped: what runs goes on without it, and is ended when it comes back.
+    pub fn crash(&mut self, reason: &str) {
         self.up = false;
         self.frozen = false;
         self.forget_agenda();
@@ -221,6 +226,10 @@ impl Core {
     /// It starts, and with it what its restart policy says, in any order.
     pub fn come_up(&mut self) {
         self.up = true;
+        let left: Vec<_> = self.containers.values().filter(|u| u.runs()).map(|u| u.id.clone()).collect();
+        for id in left {
+            self.end_orphan(&id);
+        }
         let mut again = Vec::new();
         for unit in self.containers.values_mut() {
             unit.waiters.clear();
@@ -234,7 +243,7 @@ impl Core {
             }
         }
         for id in again {
-            let delay = self.dice_free_delay();
+            let delay = self.moment();
             self.later_by(
                 By::Engine,
                 delay,
@@ -245,7 +254,22 @@ impl Core {
         }
     }
 
-    fn dice_free_delay(&mut self) -> Duration {
+    /// What a killed engine left running is stopped, as if it were on purpose: `unless-stopped` does not
+    /// start it again.
+    fn end_orphan(&mut self, id: &ContainerId) {
+        let Some(unit) = self.containers.get_mut(id) else { return };
+        unit.cancelled = true;
+        unit.manually_stopped = true;
+        let code = unit.stop_code();
+        if unit.lives() {
+            self.resume(id);
+            self.end(id, code, false);
+        } else {
+            unit.state = RunState::Exited;
+        }
+    }
+
+    fn moment(&mut self) -> Duration {
         self.about(500)
     }
 }

@@ -130,6 +130,8 @@ pub enum Outside {
     },
     /// The engine ends, and stops what runs.
     EngineDown,
+    /// It is killed: nothing is stopped, and nobody is told.
+    EngineCrashes,
     /// It starts, and what its restart policies say with it.
     EngineUp,
     /// It takes calls and answers none,
@@ -176,6 +178,12 @@ impl Core {
             Outside::EngineDown => {
                 if self.up {
                     self.go_down("the engine ended the event stream");
+                }
+                return Ok(());
+            }
+            Outside::EngineCrashes => {
+                if self.up {
+                    self.crash("the connection was reset by the peer");
                 }
                 return Ok(());
             }

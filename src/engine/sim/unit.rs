@@ -11,6 +11,7 @@ use bollard::models::{
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::life::KILLED;
 use super::program::Program;
 use super::refusal::Refusal;
 use super::world::ContainerView;
@@ -82,6 +83,11 @@ impl Unit {
     /// What the engine calls running; one that waits for its next start is.
     pub fn runs(&self) -> bool {
         self.lives() || self.state == RunState::Restarting
+    }
+
+    /// Where somebody waits long enough for it to end.
+    pub fn stop_code(&self) -> i64 {
+        if self.program.stops_in.is_some() { self.program.stop_code } else { KILLED }
     }
 
     pub fn policy(&self) -> RestartPolicy {
