@@ -1,6 +1,7 @@
-//! The state directory: generation counters, the specs applied last, and the lock of the stack.
+//! The state directory: generation counters, which revisions have served or were refused, and the lock of
+//! the stack.
 //!
-//! None of it is needed to converge. Losing it loses generation counts and nothing else.
+//! None of it is needed to converge. Losing it loses what it holds and nothing else.
 //!
 //! | file | what |
 //! |---|---|
@@ -21,6 +22,7 @@ pub use daemon_file::DaemonFile;
 use crate::clock::Timestamp;
 use crate::resource::container::ContainerId;
 use crate::resource::hash::{SpecHash, service_hash};
+use crate::resource::revision::Revisions;
 use crate::resource::spec::ServiceSpec;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +39,6 @@ struct Record {
     /// Counts spec changes, from 1.
     generation: u64,
     hash: SpecHash,
-    /// The spec applied last. Secrets are not in it.
-    spec: ServiceSpec,
 }
 
 /// A run of a container that has passed its startup gate: a later process need not ask again.
@@ -67,6 +67,8 @@ impl fmt::Display for Suspension {
 struct Content {
     services: BTreeMap<String, Record>,
     passed_gates: BTreeMap<String, PassedGate>,
+    /// By service: which has served, and which was refused. Secrets are not in them.
+    revisions: BTreeMap<String, Revisions>,
     /// By service. Kept though its manifest goes away: it may come back.
     suspensions: BTreeMap<String, Suspension>,
 }
@@ -118,7 +120,7 @@ impl StateDir {
             Some(record) if record.hash == hash => record.generation,
             old => {
                 let generation = old.map_or(1, |r| r.generation + 1);
-                self.content.services.insert(name.to_owned(), Record { generation, hash, spec: spec.clone() });
+                self.content.services.insert(name.to_owned(), Record { generation, hash });
                 self.changed = true;
                 generation
             }
@@ -129,6 +131,7 @@ impl StateDir {
     pub fn forget(&mut self, name: &str) {
         self.changed |= self.content.services.remove(name).is_some();
         self.changed |= self.content.passed_gates.remove(name).is_some();
+        self.changed |= self.content.revisions.remove(name).is_some();
     }
 
     pub fn passed_gates(&self) -> &BTreeMap<String, PassedGate> {
@@ -138,6 +141,15 @@ impl StateDir {
     pub fn set_passed_gates(&mut self, gates: BTreeMap<String, PassedGate>) {
         self.changed |= self.content.passed_gates != gates;
         self.content.passed_gates = gates;
+    }
+
+    pub fn revisions(&self) -> &BTreeMap<String, Revisions> {
+        &self.content.revisions
+    }
+
+    pub fn set_revisions(&mut self, revisions: BTreeMap<String, Revisions>) {
+        self.changed |= self.content.revisions != revisions;
+        self.content.revisions = revisions;
     }
 
     pub fn suspensions(&self) -> &BTreeMap<String, Suspension> {

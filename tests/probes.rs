@@ -190,7 +190,7 @@ impl Probing {
         });
         let Ok(state) = reached.await else {
             let state = self.prober.state(key, &target.container);
-            panic!("{key} was never {what}: {state:?} {:?}", self.prober.last(key));
+            panic!("{key} was never {what}: {state:?} {:?}", self.prober.last(key, &target.container));
         };
         state
     }
@@ -211,9 +211,9 @@ async fn all_become_ready(scope: &Scope, target: &Target, shift: u16, route: &st
     for check in checks(shift) {
         let kind = check.kind();
         let key = ResourceKey::service(kind);
-        probing.prober.want(&key, target, &readiness(check));
+        probing.prober.want(&key, std::slice::from_ref(target), &readiness(check));
         let state = probing.until(&key, target, "ready", is_ready).await;
-        let last = probing.prober.last(&key).remove(0);
+        let last = probing.prober.last(&key, &target.container).remove(0);
         assert!(last.route.starts_with(route) && last.passed, "{kind}: {last:?}");
         let message = match kind {
             "http" => "HTTP 200 from /health",
@@ -268,7 +268,7 @@ async fn a_network_without_a_way_out_is_reached_all_the_same() {
     let target = target(&scope, &id).await;
     let mut probing = probing(&scope);
     let key = ResourceKey::service("a");
-    probing.prober.want(&key, &target, &readiness(Check::Redis { port: REDIS }));
+    probing.prober.want(&key, std::slice::from_ref(&target), &readiness(Check::Redis { port: REDIS }));
     probing.until(&key, &target, "ready", is_ready).await;
 }
 
@@ -280,13 +280,17 @@ async fn exec_runs_in_the_container() {
     let exec = |script: &str| Check::Exec { command: words(&["sh", "-c", script]) };
     let mut probing = probing(&scope);
     let key = ResourceKey::service("a");
-    probing.prober.want(&key, &target, &readiness(exec("test -e /tmp/ready || { echo not yet; exit 3; }")));
+    probing.prober.want(
+        &key,
+        std::slice::from_ref(&target),
+        &readiness(exec("test -e /tmp/ready || { echo not yet; exit 3; }")),
+    );
     let state = probing.until(&key, &target, "heard of", |s| !s.message.is_empty()).await;
     assert_eq!((state.ready, state.message.as_str()), (None, "exit code 3: not yet"));
     docker(&["exec", &id.0, "sh", "-c", ": > /tmp/ready"]);
     let state = probing.until(&key, &target, "ready", is_ready).await;
     assert!(state.message.starts_with("exit code 0 in "), "{state:?}");
-    assert_eq!(probing.prober.last(&key)[0].route, "exec");
+    assert_eq!(probing.prober.last(&key, &target.container)[0].route, "exec");
 
     // There is no network, so a port cannot be reached at all.
     let state = probe_once(&scope.engine, &target, &readiness(Check::Tcp { port: 80 })).await;
@@ -304,7 +308,7 @@ async fn an_exec_that_outlives_its_timeout_is_not_started_twice() {
         Probe { timeout: Duration::from_millis(500), ..probe(Check::Exec { command: words(&["sh", "-c", script]) }) };
     let mut probing = probing(&scope);
     let key = ResourceKey::service("a");
-    probing.prober.want(&key, &target, &Probes { readiness: Some(hanging), ..Probes::default() });
+    probing.prober.want(&key, std::slice::from_ref(&target), &Probes { readiness: Some(hanging), ..Probes::default() });
     let says = |text: &'static str| move |s: &ProbeState| s.message.starts_with(text);
     probing.until(&key, &target, "given up", says("the command did not end within")).await;
     let runs_on = says("the command still runs");
@@ -337,14 +341,14 @@ async fn docker_follows_the_images_own_healthcheck() {
     let target = target(&scope, &id).await;
     let mut probing = probing(&scope);
     let key = ResourceKey::service("a");
-    probing.prober.want(&key, &target, &readiness(Check::Docker));
+    probing.prober.want(&key, std::slice::from_ref(&target), &readiness(Check::Docker));
     docker(&["exec", &id.0, "sh", "-c", "echo fine > /tmp/well"]);
     let state = probing.until(&key, &target, "ready", is_ready).await;
     assert_eq!(state.message, "the image's HEALTHCHECK says healthy");
     docker(&["exec", &id.0, "sh", "-c", "mv /tmp/well /tmp/gone"]);
     let state = probing.until(&key, &target, "not ready", |s| s.ready == Some(false)).await;
     assert!(state.message.starts_with("the image's HEALTHCHECK says unhealthy: "), "{state:?}");
-    assert_eq!(probing.prober.last(&key)[0].route, "engine");
+    assert_eq!(probing.prober.last(&key, &target.container)[0].route, "engine");
 
     let bare = run(&scope, "b", &[], &["sleep", "1000000"]);
     let target = Target { container: bare, ..target };
@@ -370,7 +374,7 @@ async fn a_port_that_is_published_and_never_listened_on_is_not_ready_after_ten_s
     for (route, target) in [("published", &by_published), ("address", &by_address)] {
         for check in checks(0) {
             let key = ResourceKey::service(format!("{route}-{}", check.kind()));
-            probing.prober.want(&key, target, &readiness(check));
+            probing.prober.want(&key, std::slice::from_ref(target), &readiness(check));
             keys.push(key);
         }
     }
@@ -387,7 +391,7 @@ async fn a_port_that_is_published_and_never_listened_on_is_not_ready_after_ten_s
         panic!("{ready:?}");
     }
     for key in keys {
-        let last = probing.prober.last(&key).remove(0);
+        let last = probing.prober.last(&key, &id).remove(0);
         assert!(!last.passed && last.in_a_row > 1, "it was asked, and refused: {key} {last:?}");
     }
     let deaf = ResourceKey::service("published-tcp");
@@ -406,7 +410,7 @@ async fn a_paused_container_is_not_ready_until_it_goes_on() {
     let mut probing = probing(&scope);
     let key = ResourceKey::service("a");
     let running = target(&scope, &id).await;
-    probing.prober.want(&key, &running, &tcp);
+    probing.prober.want(&key, std::slice::from_ref(&running), &tcp);
     probing.until(&key, &running, "ready", is_ready).await;
 
     docker(&["pause", &id.0]);
@@ -415,14 +419,14 @@ async fn a_paused_container_is_not_ready_until_it_goes_on() {
     // The trap: at its address a paused container still accepts.
     let at = SocketAddr::new(paused.addresses[0], SILENT);
     TcpStream::connect(at).await.expect("the kernel accepts for it");
-    probing.prober.want(&key, &paused, &tcp);
+    probing.prober.want(&key, std::slice::from_ref(&paused), &tcp);
     let state = probing.prober.state(&key, &paused.container);
     assert_eq!((state.ready, state.message.as_str()), (Some(false), "the container is paused"));
     assert_eq!(probe_once(&scope.engine, &paused, &tcp).await.ready, Some(false));
 
     docker(&["unpause", &id.0]);
     let running = target(&scope, &id).await;
-    probing.prober.want(&key, &running, &tcp);
+    probing.prober.want(&key, std::slice::from_ref(&running), &tcp);
     probing.until(&key, &running, "ready", is_ready).await;
 }
 
@@ -434,12 +438,12 @@ async fn a_restart_begins_anew() {
     let mut probing = probing(&scope);
     let key = ResourceKey::service("a");
     let first = target(&scope, &id).await;
-    probing.prober.want(&key, &first, &http);
+    probing.prober.want(&key, std::slice::from_ref(&first), &http);
     probing.until(&key, &first, "ready", is_ready).await;
     docker(&["restart", "-t", "0", &id.0]);
     let second = target(&scope, &id).await;
     assert!(second.started_at > first.started_at);
-    probing.prober.want(&key, &second, &http);
+    probing.prober.want(&key, std::slice::from_ref(&second), &http);
     assert_eq!(probing.prober.state(&key, &id), ProbeState::default(), "nothing is known of the new run yet");
     probing.until(&key, &second, "ready again", is_ready).await;
 }

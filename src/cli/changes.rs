@@ -47,6 +47,8 @@ pub enum ActionWord {
     Create,
     Start,
     Replace,
+    /// To the container before, since the new one did not become Ready.
+    RollBack,
     /// In place.
     Update,
     Restart,
@@ -100,7 +102,7 @@ impl Summary {
         match action {
             ActionWord::Create => self.create += 1,
             ActionWord::Start => self.start += 1,
-            ActionWord::Replace => self.replace += 1,
+            ActionWord::Replace | ActionWord::RollBack => self.replace += 1,
             ActionWord::Update => self.update += 1,
             ActionWord::Restart => self.restart += 1,
             ActionWord::Stop => self.stop += 1,
@@ -195,6 +197,7 @@ impl ResourceChange {
             Action::Create => ActionWord::Create,
             Action::Start => ActionWord::Start,
             Action::Replace => ActionWord::Replace,
+            Action::RollBack => ActionWord::RollBack,
             Action::Update => ActionWord::Update,
             Action::Restart => ActionWord::Restart,
             Action::Stop => ActionWord::Stop,
@@ -216,6 +219,7 @@ impl ResourceChange {
             ActionWord::Create => ("create", GOOD),
             ActionWord::Start => ("start", GOOD),
             ActionWord::Replace => ("replace container", WARN),
+            ActionWord::RollBack => ("roll back to the container before", WARN),
             ActionWord::Update => ("change in place", WARN),
             ActionWord::Restart => ("restart", WARN),
             ActionWord::Stop => ("stop", BAD),

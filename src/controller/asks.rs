@@ -169,7 +169,9 @@ impl<E: Engine> Controller<E> {
 
     /// What was last seen of a resource, and what each of its probes said last.
     pub fn seen(&self, key: &ResourceKey) -> (Option<Look>, Vec<LastTry>) {
-        (self.shared.seen.of(key), self.shared.prober.last(key))
+        let container = self.shared.status.get(key).and_then(|s| s.container.clone());
+        let last = container.map(|c| self.shared.prober.last(key, &c.id)).unwrap_or_default();
+        (self.shared.seen.of(key), last)
     }
 
     /// Those that need it.
@@ -234,6 +236,7 @@ impl<E: Engine> Controller<E> {
             lock(&shared.restarts).remove(&key);
             shared.queue.forget(&key);
             shared.images.retry(&key);
+            shared.revisions.try_again(&key);
             shared.look_again(key, Trigger::Asked);
         }
     }

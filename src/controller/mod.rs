@@ -18,6 +18,7 @@
 //! | [`weather`] | whether the engine answers |
 //! | `events` | what Docker says has changed |
 //! | `own` | which of those events are of our own making |
+//! | `revisions` | which revisions have served, and which were refused |
 //! | [`asks`] | what people ask for: look now, try again, restart |
 //! | `telling` | what goes into the event history and the metrics |
 
@@ -31,6 +32,7 @@ pub mod intent;
 pub mod observe;
 mod own;
 mod reconcile;
+mod revisions;
 pub mod settings;
 pub mod survey;
 mod telling;
@@ -112,6 +114,8 @@ struct Shared<E: Engine> {
     retries: Mutex<BTreeMap<ResourceKey, Retry>>,
     /// Starts of ours after crashes.
     restarts: Mutex<BTreeMap<ResourceKey, Restarts>>,
+    /// By service.
+    revisions: revisions::Known,
     noise: Mutex<Noise>,
     limits: Limits,
     images: Images<E>,
@@ -151,6 +155,7 @@ impl<E: Engine> Controller<E> {
             Noise::new(settings.seed ^ 1),
             move |keys: &[ResourceKey]| keys.iter().for_each(|key| edge.add(key.clone(), Trigger::Image)),
         );
+        let revisions = revisions::Known::new(settings.revisions.clone(), clock.now());
         let shared = Shared {
             limits: Limits::new(settings.max_concurrent_starts),
             noise: Mutex::new(Noise::new(settings.seed ^ 2)),
@@ -169,6 +174,7 @@ impl<E: Engine> Controller<E> {
             graph: RwLock::new(Arc::new(Graph::default())),
             retries: Mutex::new(BTreeMap::new()),
             restarts: Mutex::new(BTreeMap::new()),
+            revisions,
             images,
             prober,
             observer: observe::Observer::default(),

@@ -118,13 +118,8 @@ impl Observer {
     ) -> Result<ServiceObserved, EngineError> {
         let spec = service.map(|s| &s.spec.container);
         let networks = async {
-            match spec {
-                Some(spec) if !spec.networks.is_empty() => {
-                    let names = spec.networks.iter().map(|n| n.network.clone()).collect();
-                    engine.list_networks(&ObjectFilter::Names(names)).await
-                }
-                _ => Ok(Vec::new()),
-            }
+            let names: Vec<_> = spec.iter().flat_map(|s| &s.networks).map(|n| n.network.clone()).collect();
+            if names.is_empty() { Ok(Vec::new()) } else { engine.list_networks(&ObjectFilter::Names(names)).await }
         };
         let spec_image = async {
             match spec {
@@ -138,8 +133,8 @@ impl Observer {
             None => Vec::new(),
         };
         let mut observed = ServiceObserved { owned, adoptees, spec_image, ..ServiceObserved::default() };
-        let kept = kept_networks(engine, spec, &observed).await?;
-        for network in networks.into_iter().chain(kept) {
+        let others = other_networks(engine, spec, &observed).await?;
+        for network in networks.into_iter().chain(others) {
             observed.networks.entry(network.name.clone()).or_default().push(network);
         }
         let ids: BTreeSet<_> = observed.containers().map(|c| c.image_id.clone()).collect();
@@ -182,15 +177,21 @@ impl Observer {
     }
 }
 
-/// Networks that no manifest names and that are kept of adopted containers.
-async fn kept_networks<E: Engine>(
+/// Networks that the manifest does not name: those that are kept of adopted containers, and those that a
+/// container which is taken back joins as it had joined them.
+async fn other_networks<E: Engine>(
     engine: &E,
     spec: Option<&ContainerSpec>,
     observed: &ServiceObserved,
 ) -> Result<Vec<Network>, EngineError> {
     let Some(spec) = spec else { return Ok(Vec::new()) };
     let adopted = observed.containers().filter_map(|c| c.owner.adopted.as_deref());
-    let names: BTreeSet<String> = adopted.flat_map(|a| a.under(spec).networks).map(|n| n.network).collect();
+    let kept = adopted.flat_map(|a| a.under(spec).networks).map(|n| n.network);
+    // Not those that every engine has.
+    let made = |name: &&String| !matches!(name.as_str(), "bridge" | "host" | "none");
+    let joined = observed.containers().flat_map(|c| c.endpoints.keys()).filter(made).cloned();
+    let is_named = |name: &String| spec.networks.iter().any(|n| n.network == *name);
+    let names: BTreeSet<String> = kept.chain(joined).filter(|name| !is_named(name)).collect();
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -249,6 +250,10 @@ async fn foreign<E: Engine>(
             names.extend(parts());
         }
         Some(_) => {}
+    }
+    // A rollout is under way, and may fail.
+    if observed.owned.iter().any(|c| c.name.ends_with(OLD) || c.name.ends_with(NEXT)) {
+        names.push(format!("{}{FAILED}", spec.name));
     }
     names.sort();
     names.dedup();

@@ -95,6 +95,7 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
         }
         shared.set_wants(key, desired.as_deref(), &observed, &plan);
         shared.publish(key, desired.as_deref(), mode, &plan);
+        shared.remember_revision(key, desired.as_deref(), &observed, &plan);
         if recalled.is_none() {
             shared.count_drift(key, &plan);
             shared.seen.look(key, asked, &plan, &observed);
@@ -145,7 +146,8 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
 
 impl<E: Engine> Shared<E> {
     fn plan(&self, key: &ResourceKey, desired: Option<&Desired>, observed: &Observed, mode: Mode) -> Plan {
-        self.plan_with(key, desired, observed, mode, &self.probe_state(key, desired, observed))
+        let next = self.next_probe_state(key, desired, observed);
+        self.plan_with(key, desired, observed, mode, (&self.probe_state(key, desired, observed), &next))
     }
 
     pub(super) fn plan_with(
@@ -154,7 +156,7 @@ impl<E: Engine> Shared<E> {
         desired: Option<&Desired>,
         observed: &Observed,
         mode: Mode,
-        probes: &ProbeState,
+        (probes, next_probes): (&ProbeState, &ProbeState),
     ) -> Plan {
         let deps = self.deps(key);
         let dependents = match (mode, key.kind) {
@@ -166,6 +168,7 @@ impl<E: Engine> Shared<E> {
         let retry = lock(&self.retries).get(key).cloned().unwrap_or_default();
         let restarts = self.restarts_of(key);
         let why = self.why(key);
+        let revisions = self.revisions.of(key);
         let policy = Policy {
             stack: self.settings.stack.clone(),
             source: self.settings.source.clone(),
@@ -184,9 +187,13 @@ impl<E: Engine> Shared<E> {
             dependents: &dependents,
             image: &image,
             probes,
+            next_probes,
             retry: &retry,
             restarts: &restarts,
             restart_asked: self.restart_asked(key, observed),
+            revisions: &revisions,
+            retry_asked: self.retry_asked(key, observed),
+            watched_since: self.weather.watched_since().max(self.revisions.since),
             mode,
             why: why.as_deref(),
             policy: &policy,
@@ -255,6 +262,14 @@ impl<E: Engine> Shared<E> {
         serving.map(|c| self.prober.state(key, &c.id)).unwrap_or_default()
     }
 
+    /// Of the one that is to take its place.
+    fn next_probe_state(&self, key: &ResourceKey, desired: Option<&Desired>, observed: &Observed) -> ProbeState {
+        let Observed::Service(observed) = observed else { return ProbeState::default() };
+        let name = desired.and_then(|d| d.spec.as_service()).map(|s| format!("{}{NEXT}", s.spec.container.name));
+        let next = name.and_then(|name| observed.named(&name));
+        next.map(|c| self.prober.state(key, &c.id)).unwrap_or_default()
+    }
+
     /// Starts, changes or ends probes and pulls, as the plan wants them.
     fn set_wants(&self, key: &ResourceKey, desired: Option<&Desired>, observed: &Observed, plan: &Plan) {
         let Observed::Service(observed) = observed else { return };
@@ -265,14 +280,13 @@ impl<E: Engine> Shared<E> {
             None => self.images.leave(key),
         }
         let service = desired.and_then(|d| d.spec.as_service());
-        let container = plan.wants.probe.as_ref().and_then(|id| observed.containers().find(|c| c.id == *id));
-        match (service, container) {
-            (Some(service), Some(container)) => {
-                let target = self.probe_target(service, container, observed.network_holder.as_deref());
-                self.prober.want(key, &target, &service.spec.probes);
-            }
-            _ => self.prober.forget(key),
-        }
+        let Some(service) = service else { return self.prober.forget(key) };
+        let wanted = plan.wants.probes.iter().filter_map(|id| observed.containers().find(|c| c.id == *id));
+        let targets: Vec<_> =
+            wanted.map(|c| self.probe_target(service, c, observed.network_holder.as_deref())).collect();
+        // What serves after a rollback is asked what it was asked when it was Ready.
+        let probes = plan.wants.as_proven.as_ref().unwrap_or(&service.spec.probes);
+        self.prober.want(key, &targets, probes);
     }
 
     pub(super) fn probe_target(
@@ -420,6 +434,8 @@ pub fn facts(status: &Status) -> DepFacts {
     DepFacts {
         started: status.container.as_ref().is_some_and(|c| c.running) || completed.is_some(),
         ready: status.ready,
+        // Where it cannot become what is asked for, what there is has to do.
+        changing: status.observed_generation != status.generation && !status.is_stalled() && !held,
         completed,
         stalled: ((status.is_stalled() || held) && !status.ready).then(|| status.message.clone()),
     }

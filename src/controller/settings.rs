@@ -7,6 +7,7 @@ use crate::history::History;
 use crate::metrics::Metrics;
 use crate::plan::prune::PruneGuards;
 use crate::resource::labels::SourceId;
+use crate::resource::revision::Revisions;
 use crate::state::PassedGate;
 
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Settings {
     pub files_dir: String,
     /// Runs that an earlier process saw pass their startup gate, by service.
     pub passed_gates: BTreeMap<String, PassedGate>,
+    /// What earlier processes know of services' revisions.
+    pub revisions: BTreeMap<String, Revisions>,
     /// `run --observe`: plans, probes and reports, and changes nothing.
     pub observe_only: bool,
     /// What happens is told to these.

@@ -108,6 +108,7 @@ impl World {
             all_sources: false,
             files_dir: String::new(),
             passed_gates: BTreeMap::new(),
+            revisions: BTreeMap::new(),
             observe_only: false,
             history: History::default(),
             metrics: Metrics::default(),

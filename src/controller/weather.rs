@@ -35,6 +35,12 @@ impl Weather {
         self.met.borrow().clone()
     }
 
+    /// Since when the engine has been seen without a break, where there was one.
+    pub fn watched_since(&self) -> Timestamp {
+        let met = self.met.borrow();
+        if met.away.is_none() { met.since } else { Timestamp(u64::MAX) }
+    }
+
     /// A call failed in a way that may mean that the engine is away: whoever follows it asks.
     pub fn doubt(&self, error: &EngineError) {
         if is_absence(error) {

@@ -134,6 +134,7 @@ impl<E: Engine> SourceLoop<E> {
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, shutdown: CancellationToken) -> StateDir {
         let mut resync_at = self.next_resync();
         let mut leads = self.parts.leads.subscribe();
+        let mut revisions = self.parts.controller.revision_changes();
         loop {
             let prune_at = self.prune_at;
             tokio::select! {
@@ -145,6 +146,8 @@ impl<E: Engine> SourceLoop<E> {
                 () = self.watcher.changed() => self.reload().await,
                 // The stack is ours from now on.
                 Ok(()) = leads.changed() => self.judge(false),
+                // A refusal is to outlive this process.
+                Ok(()) = revisions.changed() => self.remember(),
                 Some(judged) = self.judging.join_next(), if !self.judging.is_empty() => {
                     if let Ok((judgement, result)) = judged {
                         self.judged(&judgement, result);
@@ -165,8 +168,7 @@ impl<E: Engine> SourceLoop<E> {
                 }
             }
         }
-        self.state.set_passed_gates(self.parts.controller.passed_gates());
-        self.save();
+        self.remember();
         self.state
     }
 
@@ -350,6 +352,7 @@ impl<E: Engine> SourceLoop<E> {
     /// What a process that is killed should not lose.
     fn remember(&mut self) {
         self.state.set_passed_gates(self.parts.controller.passed_gates());
+        self.state.set_revisions(self.parts.controller.revisions());
         self.save();
     }
 

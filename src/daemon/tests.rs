@@ -141,6 +141,7 @@ impl World {
             all_sources: false,
             files_dir: String::new(),
             passed_gates: BTreeMap::new(),
+            revisions: BTreeMap::new(),
             observe_only: self.observe_only,
             history: History::in_memory(Arc::clone(&clock)),
             metrics: Metrics::new("0.1.0"),

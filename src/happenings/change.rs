@@ -43,6 +43,7 @@ fn state(status: &Status) -> Option<(EventReason, Reason)> {
         // Its container, which nobody here changes, does not serve.
         Reason::Observed if !status.ready => EventReason::NotReady,
         Reason::CrashLoop => EventReason::BackOff,
+        Reason::RolledBack => EventReason::RolledBack,
         Reason::DependencyStalled => EventReason::DependencyNotReady,
         Reason::ProbeFailed | Reason::ProbeUnreachable | Reason::Paused => EventReason::NotReady,
         Reason::Completed => EventReason::Completed,

@@ -6,6 +6,7 @@ use super::types::{Action, FieldChange, Gate, Plan, PlanContext, Stage, Step, Wa
 use crate::clock::Timestamp;
 use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
+use crate::resource::revision::Refusal;
 use crate::resource::spec::DependencyCondition;
 use crate::resource::status::{ContainerSummary, Reason, StatusDraft};
 use crate::resource::units::human_duration;
@@ -32,6 +33,7 @@ pub(super) struct Draft<'a> {
     pub(super) container: Option<ContainerSummary>,
     wake_at: Option<Timestamp>,
     settled: Settled,
+    pub(super) refuses: Option<Refusal>,
 }
 
 /// Whether the engine is as desired.
@@ -60,6 +62,7 @@ impl<'a> Draft<'a> {
             container: None,
             wake_at: None,
             settled: Settled::IfEmpty,
+            refuses: None,
         }
     }
 
@@ -97,9 +100,7 @@ impl<'a> Draft<'a> {
     ///
     /// After a failure nothing is tried until its time has come (P13); what failed is said meanwhile.
     pub(super) fn act(&mut self, action: Action, steps: Vec<Step>, what: Said) {
-        self.action = action;
-        self.reconciling = Some(what);
-        self.stages.push(Stage { gate: None, steps });
+        self.act_at_once(action, steps, what);
         let retry = self.cx.retry;
         let next_at = retry.next_at.filter(|at| *at > self.cx.now);
         if let Some(failure) = &retry.failure {
@@ -118,6 +119,13 @@ impl<'a> Draft<'a> {
             self.gate(Gate::Backoff(at));
             self.wake(Some(at));
         }
+    }
+
+    /// The same, whatever failed before: it was something else.
+    pub(super) fn act_at_once(&mut self, action: Action, steps: Vec<Step>, what: Said) {
+        self.action = action;
+        self.reconciling = Some(what);
+        self.stages.push(Stage { gate: None, steps });
     }
 
     /// Adds steps that mend something while the service goes on: nobody is told unless that fails.
@@ -160,7 +168,9 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn probe(&mut self, container: ContainerId) {
-        self.wants.probe = Some(container);
+        if !self.wants.probes.contains(&container) {
+            self.wants.probes.push(container);
+        }
     }
 
     pub(super) fn finish(mut self) -> Plan {
@@ -205,6 +215,7 @@ impl<'a> Draft<'a> {
             wants: self.wants,
             status,
             wake_at: self.wake_at,
+            refuses: self.refuses,
         }
     }
 }

@@ -65,7 +65,7 @@ fn is_looping(container: &Container, until: Timestamp, cx: &PlanContext<'_>) -> 
 }
 
 /// A time of the engine on our own clock, which nobody sets: somebody may have set the other one.
-fn on_our_clock(at: Timestamp, cx: &PlanContext<'_>) -> Timestamp {
+pub(super) fn on_our_clock(at: Timestamp, cx: &PlanContext<'_>) -> Timestamp {
     at.plus(cx.now.since(cx.engine_now)).minus(cx.engine_now.since(cx.now))
 }
 

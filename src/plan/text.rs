@@ -11,6 +11,7 @@ impl fmt::Display for Action {
             Self::Create => "create",
             Self::Start => "start",
             Self::Replace => "replace",
+            Self::RollBack => "roll back",
             Self::Update => "change in place",
             Self::Restart => "restart",
             Self::Stop => "stop",

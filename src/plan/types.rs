@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use super::restarts::Restarts;
 use crate::clock::Timestamp;
-use crate::resource::ResourceKey;
 use crate::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use crate::resource::desired::Service;
 use crate::resource::hash::SaltedHash;
 use crate::resource::image::{ImageRef, ImageState};
 use crate::resource::labels::SourceId;
 use crate::resource::limits::Limits;
-use crate::resource::probe::ProbeState;
+use crate::resource::probe::{ProbeState, Probes};
+use crate::resource::revision::{Refusal, Revisions};
 use crate::resource::spec::{DependencyCondition, NetworkSpec, PullPolicy, RestartPolicy, VolumeSpec};
 use crate::resource::status::{Reason, StatusDraft};
+use crate::resource::{Kind, ResourceKey};
 
 /// Everything a planner may know beside what is desired and observed.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +34,19 @@ pub struct PlanContext<'a> {
     pub image: &'a ImageState,
     /// Of the container that serves.
     pub probes: &'a ProbeState,
+    /// Of the one that is to take its place, where it runs beside it.
+    pub next_probes: &'a ProbeState,
     pub retry: &'a Retry,
     pub restarts: &'a Restarts,
     /// A person asked to restart exactly this run of the container that serves.
     pub restart_asked: bool,
+    /// Which revision has served, and which was refused.
+    pub revisions: &'a Revisions,
+    /// A person asked to try again what was refused.
+    pub retry_asked: bool,
+    /// Since when somebody has been watching: this process began, or the engine came back. No rollout is
+    /// given up for what happened before.
+    pub watched_since: Timestamp,
     pub mode: Mode,
     /// Who suspended it by call and since when (`uid 0 since …`), or what is wrong with its manifest, in
     /// a line with its place. For the words alone.
@@ -100,6 +110,12 @@ impl Dep {
             DependencyCondition::Completed => self.facts.completed == Some(0),
         }
     }
+
+    /// The same for who is created now (P8): a dependency that is itself about to be replaced does not
+    /// count yet.
+    pub fn is_met_anew(&self) -> bool {
+        self.is_met() && !(self.facts.changing && self.key.kind == Kind::Service)
+    }
 }
 
 /// What dependents may know of a resource. A change queues them.
@@ -107,6 +123,8 @@ impl Dep {
 pub struct DepFacts {
     pub started: bool,
     pub ready: bool,
+    /// A change of it is on its way: who is to be changed with it waits for that.
+    pub changing: bool,
     /// Exit code of a one-shot that ended.
     pub completed: Option<i64>,
     /// It cannot go on by itself, and why.
@@ -143,6 +161,8 @@ pub struct Plan {
     pub status: StatusDraft,
     /// Plan again then, whatever happens.
     pub wake_at: Option<Timestamp>,
+    /// To be remembered before anything is done.
+    pub refuses: Option<Refusal>,
 }
 
 impl Plan {
@@ -173,6 +193,8 @@ pub enum Action {
     Create,
     Start,
     Replace,
+    /// Back to the container before, since the new one did not become Ready.
+    RollBack,
     /// In place: name, restart policy, limits, network attachments.
     Update,
     Restart,
@@ -318,6 +340,8 @@ pub enum Cause {
     LivenessFailed,
     /// The replacement is Ready.
     Superseded,
+    /// The replacement did not become Ready in time.
+    Refused,
     /// Nothing asks for it any more.
     Orphaned,
     /// `down`.
@@ -355,6 +379,7 @@ impl fmt::Display for Cause {
             Self::StateStopped => "state is Stopped",
             Self::LivenessFailed => "liveness probe failed",
             Self::Superseded => "the replacement is ready",
+            Self::Refused => "the new one did not become ready",
             Self::Orphaned => "no manifest asks for it",
             Self::Down => "down",
             Self::Dead => "half removed",
@@ -390,8 +415,10 @@ pub enum ClosedBy {
 pub struct Wants {
     /// An image is needed for a container that is to be created.
     pub image: Option<ImageWant>,
-    /// The container to probe.
-    pub probe: Option<ContainerId>,
+    /// The containers to probe: the one that serves first.
+    pub probes: Vec<ContainerId>,
+    /// With these, where they are not those of the spec: what the spec asks for was refused.
+    pub as_proven: Option<Probes>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -48,7 +48,8 @@ pub struct Prober<E> {
 
 #[derive(Default)]
 struct Inner {
-    watches: BTreeMap<ResourceKey, Watch>,
+    /// Of each service the container that serves, and the one that is to take its place.
+    watches: BTreeMap<(ResourceKey, ContainerId), Watch>,
     timers: BinaryHeap<Reverse<Timer>>,
     epochs: u64,
     order: u64,
@@ -60,13 +61,13 @@ struct Timer {
     due: Instant,
     order: u64,
     epoch: u64,
-    key: ResourceKey,
+    subject: (ResourceKey, ContainerId),
     role: ProbeRole,
 }
 
 /// A try to be made.
 struct Try {
-    key: ResourceKey,
+    subject: (ResourceKey, ContainerId),
     role: ProbeRole,
     epoch: u64,
     version: u64,
@@ -77,7 +78,7 @@ struct Try {
 }
 
 struct Ended {
-    key: ResourceKey,
+    subject: (ResourceKey, ContainerId),
     role: ProbeRole,
     epoch: u64,
     version: u64,
@@ -113,48 +114,56 @@ impl<E: Engine> Prober<E> {
     }
 
     /// Level-triggered: to be called with what is so now, as often as one likes. A changed
-    /// container or start time begins anew; anything else is taken over in place.
-    pub fn want(&self, key: &ResourceKey, target: &Target, probes: &Probes) {
+    /// container or start time begins anew; anything else is taken over in place. Others of the service
+    /// are probed no more: they are gone, stopped or about to be.
+    pub fn want(&self, key: &ResourceKey, targets: &[Target], probes: &Probes) {
         let now = Instant::now();
-        let news = {
+        let (mut changed, mut news) = (false, false);
+        {
             let mut inner = self.lock();
             let inner = &mut *inner;
-            match inner.watches.get_mut(key) {
-                Some(watch) if watch.target.is_same_run(target) => {
-                    if watch.target == *target && watch.probes == *probes {
-                        return;
+            inner.forget_but(key, targets);
+            for target in targets {
+                let subject = (key.clone(), target.container.clone());
+                match inner.watches.get_mut(&subject) {
+                    Some(watch) if watch.target.is_same_run(target) => {
+                        if watch.target == *target && watch.probes == *probes {
+                            continue;
+                        }
+                        watch.adjust(target.clone(), probes, now);
                     }
-                    watch.adjust(target.clone(), probes, now);
+                    _ => {
+                        inner.epochs += 1;
+                        let watch = Watch::new(target.clone(), probes.clone(), inner.epochs, now);
+                        inner.watches.insert(subject.clone(), watch);
+                    }
                 }
-                _ => {
-                    inner.epochs += 1;
-                    let watch = Watch::new(target.clone(), probes.clone(), inner.epochs, now);
-                    inner.watches.insert(key.clone(), watch);
-                }
+                inner.set_timers(&subject);
+                changed = true;
+                news |= inner.watches.get_mut(&subject).is_some_and(|w| w.take_news(now));
             }
-            inner.set_timers(key);
-            inner.watches.get_mut(key).is_some_and(|w| w.take_news(now))
-        };
-        self.wake.notify_one();
+        }
+        if changed {
+            self.wake.notify_one();
+        }
         if news {
             (self.edge)(key.clone());
         }
     }
 
-    /// No more of this: its container is gone, stopped or about to be.
+    /// No more of this service.
     pub fn forget(&self, key: &ResourceKey) {
-        self.lock().watches.remove(key);
+        self.lock().forget_but(key, &[]);
     }
 
     /// What is known of this container; nothing where another one is watched, or none.
     pub fn state(&self, key: &ResourceKey, container: &ContainerId) -> ProbeState {
-        let inner = self.lock();
-        inner.watches.get(key).filter(|w| w.target.container == *container).map(Watch::state).unwrap_or_default()
+        self.lock().watches.get(&(key.clone(), container.clone())).map(Watch::state).unwrap_or_default()
     }
 
-    /// The last try of each probe, for `describe`.
-    pub fn last(&self, key: &ResourceKey) -> Vec<LastTry> {
-        self.lock().watches.get(key).map(Watch::last).unwrap_or_default()
+    /// The last try of each probe of a container, for `describe`.
+    pub fn last(&self, key: &ResourceKey, container: &ContainerId) -> Vec<LastTry> {
+        self.lock().watches.get(&(key.clone(), container.clone())).map(Watch::last).unwrap_or_default()
     }
 
     /// Probes until it is dropped. Only one may run.
@@ -201,8 +210,8 @@ impl<E: Engine> Prober<E> {
             }
             let Some(Reverse(timer)) = inner.timers.pop() else { return Err(None) };
             let current = inner.is_current(&timer);
-            let Timer { key, role, epoch, due, .. } = timer;
-            let Some(watch) = inner.watches.get_mut(&key).filter(|w| w.epoch == epoch) else { continue };
+            let Timer { subject, role, epoch, due, .. } = timer;
+            let Some(watch) = inner.watches.get_mut(&subject).filter(|w| w.epoch == epoch) else { continue };
             if watch.slot(role).timed == Some(due) {
                 watch.slot(role).timed = None;
             }
@@ -216,25 +225,25 @@ impl<E: Engine> Prober<E> {
             let Some(route) = slot.route().cloned() else { continue };
             slot.in_flight = true;
             let (version, hanging) = (slot.version, slot.hanging.take());
-            return Ok(Try { key, role, epoch, version, target, probe, route, hanging });
+            return Ok(Try { subject, role, epoch, version, target, probe, route, hanging });
         }
     }
 
     async fn make(&self, it: Try) -> Ended {
         let is_exec = is_exec(&it);
-        let Try { key, role, epoch, version, target, probe, route, hanging } = it;
+        let Try { subject, role, epoch, version, target, probe, route, hanging } = it;
         // The permit comes first: waiting for it is not the container's fault.
         let _permit = if is_exec { self.execs.acquire().await.ok() } else { None };
         let tried = attempt(&*self.engine, &target, &probe, &route, hanging).await;
-        Ended { key, role, epoch, version, route, tried, at: Instant::now(), is_exec }
+        Ended { subject, role, epoch, version, route, tried, at: Instant::now(), is_exec }
     }
 
     fn take_in(&self, ended: Ended) {
-        let Ended { key, role, epoch, version, route, tried, at, .. } = ended;
+        let Ended { subject, role, epoch, version, route, tried, at, .. } = ended;
         let (passed, took) = (tried.passed, tried.latency);
         let (news, counts) = {
             let mut inner = self.lock();
-            let Some(watch) = inner.watches.get_mut(&key).filter(|w| w.epoch == epoch) else { return };
+            let Some(watch) = inner.watches.get_mut(&subject).filter(|w| w.epoch == epoch) else { return };
             let counts = watch.slot(role).version == version;
             if counts {
                 watch.record(role, &route, tried, at, self.clock.now());
@@ -242,14 +251,14 @@ impl<E: Engine> Prober<E> {
                 watch.discard(role, tried.hanging, at);
             }
             let news = watch.take_news(at);
-            inner.set_timers(&key);
+            inner.set_timers(&subject);
             (news, counts)
         };
         if counts {
-            (self.meter)(&key, role, passed, took);
+            (self.meter)(&subject.0, role, passed, took);
         }
         if news {
-            (self.edge)(key);
+            (self.edge)(subject.0);
         }
     }
 
@@ -259,9 +268,19 @@ impl<E: Engine> Prober<E> {
 }
 
 impl Inner {
+    fn forget_but(&mut self, key: &ResourceKey, targets: &[Target]) {
+        // Ids are never empty, so this comes before all of them.
+        let from = (key.clone(), ContainerId::new(""));
+        let mine = self.watches.range(from..).map(|(subject, _)| subject).take_while(|(k, _)| k == key);
+        let left: Vec<_> = mine.filter(|(_, id)| !targets.iter().any(|t| t.container == *id)).cloned().collect();
+        for subject in left {
+            self.watches.remove(&subject);
+        }
+    }
+
     /// Sees to it that every planned try has a timer. One too many does no harm.
-    fn set_timers(&mut self, key: &ResourceKey) {
-        let Some(watch) = self.watches.get_mut(key) else { return };
+    fn set_timers(&mut self, subject: &(ResourceKey, ContainerId)) {
+        let Some(watch) = self.watches.get_mut(subject) else { return };
         let epoch = watch.epoch;
         for role in ROLES {
             if let Some(due) = watch.slot(role).due
@@ -269,13 +288,13 @@ impl Inner {
             {
                 watch.slot(role).timed = Some(due);
                 self.order += 1;
-                self.timers.push(Reverse(Timer { due, order: self.order, epoch, key: key.clone(), role }));
+                self.timers.push(Reverse(Timer { due, order: self.order, epoch, subject: subject.clone(), role }));
             }
         }
     }
 
     fn is_current(&self, timer: &Timer) -> bool {
-        self.watches.get(&timer.key).is_some_and(|w| w.epoch == timer.epoch && w.due(timer.role) == Some(timer.due))
+        self.watches.get(&timer.subject).is_some_and(|w| w.epoch == timer.epoch && w.due(timer.role) == Some(timer.due))
     }
 }
 

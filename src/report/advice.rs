@@ -152,6 +152,11 @@ pub fn advice(reason: Reason) -> Advice {
         Reason::EngineUnreachable => {
             act("the engine does not answer", "start it, or correct `docker_host`; it goes on by itself")
         }
+        Reason::RolledBack => act(
+            "what the manifest asks for did not become Ready in time, so the container before serves again; the new \
+             one is not tried again by itself",
+            "see why (`env-manager logs NAME --failed`), change its manifest, or `env-manager retry NAME`",
+        ),
         Reason::PruneRefused => act(
             "more would be removed at once than `prune_limit` allows",
             "if that is meant: `env-manager apply --allow-prune`",

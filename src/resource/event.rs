@@ -51,6 +51,7 @@ pub enum EventReason {
     DependencyReady,
     BackOff,
     Stalled,
+    RolledBack,
     Conflict,
     // Manifests.
     ManifestAdded,
@@ -113,6 +114,7 @@ impl EventReason {
         Self::DependencyReady,
         Self::BackOff,
         Self::Stalled,
+        Self::RolledBack,
         Self::Conflict,
         Self::ManifestAdded,
         Self::ManifestChanged,
@@ -155,6 +157,7 @@ impl EventReason {
                 | Self::DependencyNotReady
                 | Self::BackOff
                 | Self::Stalled
+                | Self::RolledBack
                 | Self::Conflict
                 | Self::ManifestInvalid
                 | Self::SourceUnreadable

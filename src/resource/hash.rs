@@ -75,7 +75,8 @@ fn feed(hasher: &mut Sha256, value: &serde_json::Value) {
 
 /// A salted hash, `v1:<salt>:<hash>`: tells whether secrets or file contents are still the same
 /// without telling what they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct SaltedHash {
     salt: String,
     hash: String,
@@ -124,6 +125,20 @@ impl SaltedHash {
             }
         }
         Self { salt: salt.to_owned(), hash: hex(&hasher.finalize()[..16]) }
+    }
+}
+
+impl From<SaltedHash> for String {
+    fn from(hash: SaltedHash) -> Self {
+        hash.to_string()
+    }
+}
+
+impl TryFrom<String> for SaltedHash {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("not a salted hash: `{text}`"))
     }
 }
 

@@ -16,6 +16,7 @@
 //! | [`event`] | what happened: the words of the event history |
 //! | [`hash`] | the versioned canonical hashes that labels carry |
 //! | [`limits`] | the limits that can be changed in a container that is there |
+//! | [`revision`] | which revision of a service has served, and which was refused |
 //! | [`labels`] | the labels that mark what we own |
 //! | [`status`] | phases, conditions and reasons: what people and programs are told |
 //! | [`printable`] | text from outside, before it is printed |
@@ -35,6 +36,7 @@ pub mod observed;
 pub mod overall;
 pub mod printable;
 pub mod probe;
+pub mod revision;
 pub mod secret;
 pub mod spec;
 pub mod status;

@@ -63,6 +63,8 @@ pub enum Reason {
     EngineTimeout,
     EngineUnreachable,
     PruneRefused,
+    /// What the manifest asks for did not become Ready; what was before it serves.
+    RolledBack,
 }
 
 impl Reason {
@@ -111,6 +113,7 @@ impl Reason {
         Self::EngineTimeout,
         Self::EngineUnreachable,
         Self::PruneRefused,
+        Self::RolledBack,
     ];
 
     /// The phase that a condition with this reason is summed up as.
@@ -137,6 +140,7 @@ impl Reason {
             Self::CrashLoop | Self::RetryBackoff => Phase::BackOff,
             Self::NameConflict | Self::AdoptionRefused | Self::PortConflict | Self::NetworkConflict => Phase::Conflict,
             Self::ManifestInvalid => Phase::Invalid,
+            Self::RolledBack => Phase::RolledBack,
             Self::ImageNotFound
             | Self::ImagePullDenied
             | Self::ImagePullFailed

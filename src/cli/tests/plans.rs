@@ -6,7 +6,16 @@ use crate::plan::{Action, Cause, FieldChange, Gate, Op, Plan, Stage, Step, Targe
 use crate::report::SourceReport;
 
 fn plan_of(key: ResourceKey, action: Action, changes: Vec<FieldChange>, stages: Vec<Stage>) -> Plan {
-    Plan { key, action, stages, changes, wants: Wants::default(), status: draft(Reason::Pending, ""), wake_at: None }
+    Plan {
+        key,
+        action,
+        stages,
+        changes,
+        wants: Wants::default(),
+        status: draft(Reason::Pending, ""),
+        wake_at: None,
+        refuses: None,
+    }
 }
 
 fn change(field: &str, old: Option<&str>, new: Option<&str>, closed_by: ClosedBy) -> FieldChange {

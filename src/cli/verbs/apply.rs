@@ -96,6 +96,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
         // Last, and only if the manifests are still what they were: half a `git checkout` must not
         // remove what its other half describes.
         if manifests.are_settled(session, &configuration, config.prune_delay).await {
+            state.set_revisions(round.controller.revisions());
             round.controller = stack.controller(config, &manifests, &mut state, Removing::Nothing);
             prune.remove.iter().filter(|k| k.kind == Kind::Service).for_each(|k| state.forget(&k.name));
             round.controller.remove(prune.remove);
@@ -108,6 +109,7 @@ pub async fn run(session: &Session, arguments: &Arguments) -> Result<Exit, Failu
     let controller = round.controller;
     reporter.finish();
     state.set_passed_gates(controller.passed_gates());
+    state.set_revisions(controller.revisions());
     state.save().map_err(|e| Failure::from_error(Exit::Error, &e))?;
 
     let source = source::view(&configuration, &manifests.loaded, &manifests.revision);

@@ -174,6 +174,7 @@ pub fn settings(
         all_sources: matches!(removing, Removing::Stack { all_sources: true, .. }),
         files_dir: std::path::absolute(state.files_dir()).unwrap_or(state.files_dir()).display().to_string(),
         passed_gates: state.passed_gates().clone(),
+        revisions: state.revisions().clone(),
         observe_only: false,
         history,
         metrics,

@@ -56,7 +56,7 @@ impl Run<'_> {
 
     /// Probed and told of, and never changed (rules 9).
     fn observe_only(&self, d: &mut Draft<'_>, one: &Container) -> bool {
-        say_container(d, self.service, one, self.observed, self.cx);
+        say_container(d, &self.service, one, self.observed, self.cx);
         d.hold();
         d.changes = self.differences(one);
         if self.has_run(one, &d.changes) {
@@ -95,7 +95,7 @@ impl Run<'_> {
         }
         if !self.compares() {
             // P5: nothing is begun for a manifest that is broken by now.
-            say_container(d, self.service, one, self.observed, self.cx);
+            say_container(d, &self.service, one, self.observed, self.cx);
             return true;
         }
         let spec = &self.service.spec.container;
@@ -124,7 +124,7 @@ impl Run<'_> {
             return true;
         }
         if one_shot && one.is_running() && is_same_run(&changes) {
-            say_container(d, self.service, one, self.observed, self.cx);
+            say_container(d, &self.service, one, self.observed, self.cx);
             d.say(false, Reason::Starting, format!("runs to its end ({}); it is not run twice", whose(one)));
             d.unsettle();
             return true;

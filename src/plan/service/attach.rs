@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::run::Run;
+use super::run::{Measure, Run};
 use super::steps::{existing, step};
-use crate::plan::types::{Cause, ClosedBy, FieldChange, Op, Step};
+use crate::plan::types::{Cause, ClosedBy, FieldChange, Op, Step, Target};
 use crate::resource::adoption::Adopted;
 use crate::resource::container::{Endpoint, NetworkId};
 use crate::resource::desired::Service;
@@ -37,6 +37,9 @@ impl Run<'_> {
     /// Attaches it to what it should be attached to, and to nothing else. A network that was made
     /// again under its name has another id, and a container still bound to the old one never starts.
     pub fn attachment_steps(&self, container: &Container, cause: Cause) -> Vec<Step> {
+        if self.measure == Measure::Itself {
+            return self.rejoin_steps(container, &existing(container), cause);
+        }
         let target = || existing(container);
         self.attachments(container)
             .into_iter()
@@ -51,7 +54,33 @@ impl Run<'_> {
             .collect()
     }
 
+    /// A network that was made again under its name has another id, and a container that is bound to the
+    /// old one never starts. It joins as it had joined before, whatever a spec says.
+    pub fn rejoin_steps(&self, container: &Container, target: &Target, cause: Cause) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (network, is) in &container.endpoints {
+            let live = self.observed.networks.get(network).map(Vec::as_slice).unwrap_or_default();
+            let Some(now) = pick_network(live, &self.cx.policy.stack) else { continue };
+            if live.iter().any(|n| n.id == is.network_id) {
+                continue;
+            }
+            let attachment = NetworkAttachment {
+                network: network.clone(),
+                aliases: BTreeSet::new(),
+                ipv4_address: is.ipv4_address.clone(),
+                priority: None,
+            };
+            let aliases = is.aliases.iter().filter(|a| !by_engine(a, container)).cloned().collect();
+            let endpoint = Endpoint { attachment, id: now.id.clone(), aliases };
+            steps.push(step(Op::Connect { target: target.clone(), endpoint }, cause));
+        }
+        steps
+    }
+
     pub fn attachment_changes(&self, container: &Container, cause: Cause) -> Vec<FieldChange> {
+        if self.measure == Measure::Itself {
+            return Vec::new();
+        }
         let change = |x: Difference| FieldChange {
             field: format!("networks.{}", x.network),
             old: x.is,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::run::Run;
+use super::run::{Measure, Run};
 use super::steps::{existing, step};
 use crate::plan::drift::sets_label;
 use crate::plan::types::{Cause, Op, Step, Target};
@@ -29,8 +29,8 @@ impl Run<'_> {
         // What was kept once is handed on from one to the next.
         let adopted = from.and_then(|c| c.owner.adopted.as_ref()).map(|a| a.under(spec));
         let service = match &adopted {
-            Some(adopted) => with_mounts(self.service, adopted.mounts(spec)),
-            None => Arc::clone(self.service),
+            Some(adopted) => with_mounts(&self.service, adopted.mounts(spec)),
+            None => Arc::clone(&self.service),
         };
         let mut endpoints = self.endpoints(adopted.as_ref()).into_iter();
         let target = || Target::Created { name: name.to_owned() };
@@ -52,7 +52,7 @@ impl Run<'_> {
     /// What inspect and the marker show missing, of one that does not run.
     pub fn complete_steps(&self, container: &Container) -> Vec<Step> {
         let mut steps = self.attachment_steps(container, Cause::Resumed);
-        if container.files_marker.is_none() {
+        if container.files_marker.is_none() && self.measure != Measure::Itself {
             steps.extend(self.upload(existing(container), Cause::Resumed));
         }
         // What the engine has refused keeps nothing from starting.
@@ -66,8 +66,8 @@ impl Run<'_> {
         if self.service.spec.container.security.read_only_root_filesystem {
             return None; // It refuses uploads: its files are bound.
         }
-        let marker = SaltedHash::of_files(self.service, &self.cx.policy.salt)?;
-        Some(step(Op::Upload { target, service: Arc::clone(self.service), marker }, cause))
+        let marker = SaltedHash::of_files(&self.service, &self.cx.policy.salt)?;
+        Some(step(Op::Upload { target, service: Arc::clone(&self.service), marker }, cause))
     }
 
     fn file_binds(&self) -> BTreeMap<String, String> {
@@ -75,12 +75,12 @@ impl Run<'_> {
         if !container.security.read_only_root_filesystem {
             return BTreeMap::new();
         }
-        let path = |target: &str| format!("{}/{}", self.cx.policy.files_dir, file_bind(self.service, target));
+        let path = |target: &str| format!("{}/{}", self.cx.policy.files_dir, file_bind(&self.service, target));
         container.files.iter().map(|f| (f.target.clone(), path(&f.target))).collect()
     }
 
     fn labels(&self, adopted: Option<&Adopted>) -> BTreeMap<String, String> {
-        let (policy, service) = (self.cx.policy, self.service);
+        let (policy, service) = (self.cx.policy, &*self.service);
         let container = &service.spec.container;
         let secret_env: Vec<_> = container.secret_env.keys().map(String::as_str).collect();
         let secrets = SaltedHash::of_secrets(service, &policy.salt).map(|h| h.to_string());

@@ -2,7 +2,7 @@
 
 use super::CONFLICT_POLL;
 use super::attach::namespace_hosts;
-use super::run::Run;
+use super::run::{Measure, Run};
 use crate::plan::draft::{Draft, condition_word, said};
 use crate::plan::types::{Gate, ImageWant};
 use crate::resource::image::{ImageState, PullFailureReason};
@@ -39,10 +39,10 @@ impl Run<'_> {
         d.gate(Gate::Conflict("a read-only root with `files`".to_owned()));
     }
 
-    /// Before a container is started that is there. In a replace it is not held back by dependencies:
-    /// else a crash in mid-replace would leave neither the old one nor the new one.
+    /// Before a container is started that is there. In a replace or a rollback it is not held back by
+    /// dependencies: else a crash in the middle would leave neither the old one nor the new one.
     pub fn gate_start(&self, d: &mut Draft<'_>) {
-        if self.cast.old.is_none() && self.cast.next.is_none() {
+        if self.cast.old.is_none() && self.cast.next.is_none() && self.measure != Measure::Itself {
             self.gate_deps(d);
         }
         self.gate_ports(d);
@@ -51,8 +51,8 @@ impl Run<'_> {
     /// P8.
     fn gate_deps(&self, d: &mut Draft<'_>) {
         let mut unmet: Vec<_> =
-            self.cx.deps.iter().filter(|x| !x.is_met()).map(|x| (x.key.clone(), x.condition)).collect();
-        for host in namespace_hosts(self.service) {
+            self.cx.deps.iter().filter(|x| !x.is_met_anew()).map(|x| (x.key.clone(), x.condition)).collect();
+        for host in namespace_hosts(&self.service) {
             let key = ResourceKey::service(host);
             if !self.observed.namespaces.contains_key(host) && !unmet.iter().any(|(k, _)| *k == key) {
                 unmet.push((key, DependencyCondition::Started));
@@ -61,7 +61,7 @@ impl Run<'_> {
         if unmet.is_empty() || d.first_gate().is_some() {
             return;
         }
-        let stuck = self.cx.deps.iter().filter(|x| !x.is_met()).find_map(|x| Some((x, x.facts.stalled.as_ref()?)));
+        let stuck = self.cx.deps.iter().filter(|x| !x.is_met_anew()).find_map(|x| Some((x, x.facts.stalled.as_ref()?)));
         if let Some((dep, why)) = stuck {
             let message = format!("{} does not become {}: {why}", dep.key, condition_word(dep.condition));
             d.stalled = Some((Reason::DependencyStalled, message));

@@ -10,6 +10,7 @@
 //! | `kafka.old`, `kafka.next` | the old one is stopped: the new one takes the name and starts |
 //! | `kafka.old`, `kafka` | the new one has started: once it is Ready, remove the old one |
 //! | `kafka.old` | the new one was lost: create it again; while that has to wait, the old one serves |
+//! | `kafka`, `kafka.failed` | the new one did not become Ready: the old one serves again |
 //!
 //! | file | what |
 //! |---|---|
@@ -17,6 +18,7 @@
 //! | [`cast`] | which container plays which part |
 //! | [`run`] | what should run: one decision per state |
 //! | [`replace`] | from one container to the next |
+//! | [`rollback`] | back to the one before, and not again |
 //! | [`crash`] | what ended by itself, and how long it is held back |
 //! | [`hold`] | what should not run, or be left as it is |
 //! | [`gates`] | what must hold before something is created or started |
@@ -34,6 +36,7 @@ mod gates;
 mod hold;
 mod limits;
 mod replace;
+mod rollback;
 mod run;
 mod steps;
 
@@ -43,7 +46,7 @@ use std::time::Duration;
 pub use attach::{namespace_hosts, pick_network};
 pub use create::file_bind;
 
-use self::run::Run;
+use self::run::{Measure, Run};
 use super::draft::Draft;
 use super::readiness::{Verdict, summary, verdict};
 use super::types::{Mode, Plan, PlanContext};
@@ -66,7 +69,13 @@ pub fn plan(
     cx: &PlanContext<'_>,
 ) -> Plan {
     let draft = Draft::new(key, cx, Verdict::new(false, Reason::Pending, "nothing runs yet"));
-    let run = |service, compare| Run::new(service, generation, observed, cx, compare);
+    let run = |draft, service, measure| {
+        let run = Run::new(service, generation, observed, cx, measure);
+        match rollback::refusal(&run) {
+            Some(why) => rollback::keep(draft, &run, &why),
+            None => run.decide(draft),
+        }
+    };
     let draft = match (cx.mode, service) {
         (Mode::Removing, service) => hold::remove(draft, service, observed, cx),
         (Mode::Suspended, service) => hold::suspended(draft, service, observed, cx),
@@ -74,13 +83,13 @@ pub fn plan(
         // Not asked for and not to be removed: nothing is known of it, so nothing is done.
         (Mode::Normal, None) => draft,
         (Mode::Normal, Some(service)) => match service.spec.state {
-            DesiredState::Running => run(service, true).decide(draft),
+            DesiredState::Running => run(draft, service, Measure::Spec),
             DesiredState::Stopped => hold::stop(draft, service, observed),
         },
         // P5: the last good spec goes on, but nothing that exists is compared with it.
         (Mode::Frozen, Some(service)) => {
             let draft = match service.spec.state {
-                DesiredState::Running => run(service, false).decide(draft),
+                DesiredState::Running => run(draft, service, Measure::Nothing),
                 DesiredState::Stopped => hold::stop(draft, service, observed),
             };
             hold::broken(draft, generation, cx)

@@ -7,7 +7,9 @@ use super::adopt;
 use super::cast::Cast;
 use super::crash::{start_failed, was_stopped};
 use super::replace::keep_serving;
-use super::steps::{discard, existing, hush, rename_from_any_state, set_policy, start, step, stop_and_start};
+use super::steps::{
+    discard, existing, hush, own_policy, rename_from_any_state, set_policy, start, step, stop_and_start,
+};
 use super::{CONFLICT_POLL, REMOVAL_POLL, say_container};
 use crate::plan::draft::{Draft, said};
 use crate::plan::drift::drift;
@@ -23,31 +25,40 @@ fn can_never_start(error: &str) -> bool {
     error.starts_with("task ") && error.ends_with(": already exists")
 }
 
+/// What containers are held against.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    Spec,
+    /// Nothing, since the manifest is broken: what exists is as it should be.
+    Nothing,
+    /// Itself, since what the manifest asks for was refused: what exists is kept as it was made.
+    Itself,
+}
+
 /// Everything that decisions are made from.
 pub(super) struct Run<'a> {
-    pub service: &'a Arc<Service>,
+    pub service: Arc<Service>,
     pub generation: u64,
     pub observed: &'a ServiceObserved,
     pub cx: &'a PlanContext<'a>,
     pub cast: Cast<'a>,
-    /// Off while the manifest is broken: what exists is as it should be.
-    compare: bool,
+    pub measure: Measure,
 }
 
 impl<'a> Run<'a> {
     pub fn new(
-        service: &'a Arc<Service>,
+        service: &Arc<Service>,
         generation: u64,
         observed: &'a ServiceObserved,
         cx: &'a PlanContext<'a>,
-        compare: bool,
+        measure: Measure,
     ) -> Self {
         let mut cast = Cast::new(&service.spec.container.name, &observed.owned);
         adopt::place(&mut cast, service, observed);
-        Self { service, generation, observed, cx, cast, compare }
+        Self { service: Arc::clone(service), generation, observed, cx, cast, measure }
     }
 
-    pub fn name(&self) -> &'a str {
+    pub fn name(&self) -> &str {
         &self.service.spec.container.name
     }
 
@@ -64,7 +75,7 @@ impl<'a> Run<'a> {
         }
         if self.is_adoption(d) {
             // All is said.
-        } else if let Some(foreign) = self.observed.foreign.iter().find(|f| f.name == self.name()) {
+        } else if let Some(foreign) = self.foreign_of_the_name() {
             self.conflict(d, foreign);
         } else if !dead.is_empty() {
             let steps = dead.iter().flat_map(|c| discard(c, self.grace(), Cause::Dead)).collect();
@@ -74,7 +85,7 @@ impl<'a> Run<'a> {
             && !steps.is_empty()
         {
             if let Some(current) = current {
-                say_container(d, self.service, current, self.observed, self.cx);
+                say_container(d, &self.service, current, self.observed, self.cx);
             }
             d.mend(steps);
         } else if let Some(current) = current {
@@ -88,11 +99,19 @@ impl<'a> Run<'a> {
     }
 
     /// Two that run would write to the same volumes.
-    fn hush_second_copies(&self) -> Vec<Step> {
+    pub fn hush_second_copies(&self) -> Vec<Step> {
         let Cast { current, next, old, failed, spare, .. } = &self.cast;
         let beside_current = current.and(*old).into_iter().chain(current.and(*next).filter(|n| n.is_running()));
         let second = failed.iter().chain(spare).copied().chain(beside_current);
         second.flat_map(|c| hush(c, self.grace(), Cause::SecondCopy)).collect()
+    }
+
+    fn foreign_of_the_name(&self) -> Option<&'a Foreign> {
+        self.observed.foreign.iter().find(|f| f.name == self.name())
+    }
+
+    pub fn name_is_foreign(&self) -> bool {
+        self.foreign_of_the_name().is_some()
     }
 
     /// P17.
@@ -136,7 +155,7 @@ impl<'a> Run<'a> {
             closed_by: ClosedBy::InPlace,
             cause,
         });
-        say_container(d, self.service, stray, self.observed, self.cx);
+        say_container(d, &self.service, stray, self.observed, self.cx);
         if !self.wait_for_names(d) {
             d.mend(rename_from_any_state(stray, name, self.grace(), cause));
         }
@@ -188,11 +207,18 @@ impl<'a> Run<'a> {
     }
 
     fn with_current(&self, d: &mut Draft<'_>, current: &'a Container) {
-        say_container(d, self.service, current, self.observed, self.cx);
+        say_container(d, &self.service, current, self.observed, self.cx);
         self.say_strays(d);
         d.changes = self.differences(current);
-        if !current.is_owned() || d.changes.iter().any(|c| c.closed_by == ClosedBy::Replace) {
+        let is_kept = self.measure == Measure::Itself;
+        if (!current.is_owned() && !is_kept) || d.changes.iter().any(|c| c.closed_by == ClosedBy::Replace) {
+            if self.forget_failure(d) {
+                return;
+            }
             return self.replace(d, current);
+        }
+        if self.measure == Measure::Spec && self.give_up(d, current) {
+            return;
         }
         match current.state {
             RunState::Running | RunState::Paused | RunState::Restarting => self.up(d, current),
@@ -213,9 +239,8 @@ impl<'a> Run<'a> {
         let mut steps: Vec<_> = self.policy_step(d, current).into_iter().collect();
         if current.state == RunState::Running {
             let cause = self.cause(current);
-            let attach = self.attachment_steps(current, cause);
+            steps.extend(self.attachment_steps(current, cause));
             d.changes.extend(self.attachment_changes(current, cause));
-            steps.extend(attach);
         }
         let limits = self.limits_step(current).filter(|_| current.state != RunState::Paused);
         let limits_come_last = self.limits_were_refused();
@@ -235,6 +260,8 @@ impl<'a> Run<'a> {
         } else if let Some(old) = self.cast.old {
             d.name(Action::Replace);
             d.reconciling = Some((Reason::Replacing, d.verdict.message.clone()));
+            // Something is done about it, if only in a while.
+            d.verdict.stalled &= !self.rolls_back();
             self.then_remove(d, Some(old));
         }
         if let Some(limits) = limits.filter(|_| limits_come_last && d.has_no_steps()) {
@@ -317,8 +344,14 @@ impl<'a> Run<'a> {
 
     /// The replacement is up: nothing else of the service is needed.
     fn remove_leftovers(&self, d: &mut Draft<'_>) {
-        let leftovers = self.cast.old.into_iter().chain(self.cast.spare.iter().copied());
-        let steps: Vec<_> = leftovers.flat_map(|c| discard(c, self.grace(), Cause::Superseded)).collect();
+        let leftovers: Vec<_> = self.cast.old.into_iter().chain(self.cast.spare.iter().copied()).collect();
+        // A refused revision is kept for its logs until another one has made it. It goes first: what is
+        // left of a rollout is told by the old one.
+        let refused = self.cast.failed.iter().copied().filter(|_| !leftovers.is_empty());
+        let steps: Vec<_> = refused
+            .chain(leftovers.iter().copied())
+            .flat_map(|c| discard(c, self.grace(), Cause::Superseded))
+            .collect();
         if !steps.is_empty() {
             d.act(Action::Replace, steps, said(Reason::Replacing, "removing the old container"));
         }
@@ -332,7 +365,11 @@ impl<'a> Run<'a> {
     fn policy_step(&self, d: &Draft<'_>, current: &Container) -> Option<Step> {
         let change = d.changes.iter().find(|c| c.field == "restart");
         let cause = change.map_or(Cause::NotRunning, |c| c.cause);
-        set_policy(current, self.service.spec.container.restart, cause)
+        let policy = match self.measure {
+            Measure::Spec | Measure::Nothing => self.service.spec.container.restart,
+            Measure::Itself => own_policy(current),
+        };
+        set_policy(current, policy, cause)
     }
 
     /// A misnamed container beside the one that bears the name is left alone (docker-facts).
@@ -348,10 +385,10 @@ impl<'a> Run<'a> {
     /// What differs from the spec. An upload that was not made yet is no difference: it is made before
     /// the start.
     pub fn differences(&self, container: &Container) -> Vec<FieldChange> {
-        if !self.compare {
+        if self.measure != Measure::Spec {
             return Vec::new();
         }
-        let mut changes = drift(self.service, container, self.observed);
+        let mut changes = drift(&self.service, container, self.observed);
         if container.state == RunState::Created && container.files_marker.is_none() {
             changes.retain(|c| c.field != "files");
         }
@@ -364,7 +401,7 @@ impl<'a> Run<'a> {
 
     /// Off while the manifest is broken.
     pub fn compares(&self) -> bool {
-        self.compare
+        self.measure == Measure::Spec
     }
 
     /// Whether a container can become what the spec asks for without being replaced.

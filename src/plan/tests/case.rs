@@ -18,6 +18,7 @@ use crate::resource::image::{ImageId, ImageInfo, ImageRef, ImageState};
 use crate::resource::labels::SourceId;
 use crate::resource::observed::{Container, Foreign, Network, RunState, ServiceObserved};
 use crate::resource::probe::{Check, Probe, ProbeState, Probes};
+use crate::resource::revision::Revisions;
 use crate::resource::secret::Secret;
 use crate::resource::spec::{
     Adopt, ContainerSpec, DependencyCondition, DesiredState, FileOrigin, FileSpec, NetworkAttachment, PullPolicy,
@@ -39,9 +40,13 @@ pub struct Case {
     pub dependents: Vec<ResourceKey>,
     pub image: ImageState,
     pub probes: ProbeState,
+    pub next_probes: ProbeState,
     pub retry: Retry,
     pub restarts: Restarts,
     pub restart_asked: bool,
+    pub revisions: Revisions,
+    pub retry_asked: bool,
+    pub watched_since: Timestamp,
     pub mode: Mode,
     pub why: Option<String>,
     pub policy: Policy,
@@ -140,9 +145,13 @@ pub fn kafka() -> Case {
             message: "port 9092 answered".to_owned(),
             unreachable: false,
         },
+        next_probes: ProbeState::default(),
         retry: Retry::default(),
         restarts: Restarts::default(),
         restart_asked: false,
+        revisions: Revisions::default(),
+        retry_asked: false,
+        watched_since: Timestamp(0),
         mode: Mode::Normal,
         why: None,
         policy: policy(),
@@ -165,9 +174,13 @@ impl Case {
             dependents: &self.dependents,
             image: &self.image,
             probes: &self.probes,
+            next_probes: &self.next_probes,
             retry: &self.retry,
             restarts: &self.restarts,
             restart_asked: self.restart_asked,
+            revisions: &self.revisions,
+            retry_asked: self.retry_asked,
+            watched_since: self.watched_since,
             mode: self.mode,
             why: self.why.as_deref(),
             policy: &self.policy,
@@ -355,7 +368,7 @@ pub fn describe(plan: &Plan, now: Timestamp) -> String {
     if let Some(want) = &plan.wants.image {
         let _ = writeln!(text, "wants image {}", want.image);
     }
-    if let Some(id) = &plan.wants.probe {
+    for id in &plan.wants.probes {
         let _ = writeln!(text, "probes {id}");
     }
     if let Some(at) = plan.wake_at {

@@ -8,7 +8,9 @@ use crate::resource::adoption::adoptable;
 use crate::resource::labels::{FAILED, NEXT};
 use crate::resource::observed::{RunState, ServiceObserved};
 use crate::resource::probe::ProbeState;
+use crate::resource::revision::Revisions;
 use crate::resource::spec::RestartPolicy;
+use crate::resource::status::Reason;
 
 pub const STATES: [RunState; 7] = [
     RunState::Created,
@@ -90,12 +92,27 @@ pub struct Convergence {
     pub engine_too: bool,
     /// Whether a container that is not what the spec asks for passes its probes.
     pub older_is_ready: bool,
+    /// Whether one that is what the spec asks for does.
+    pub newest_is_ready: bool,
+    /// Whether the state directory survives a crash.
+    pub remembers: bool,
+    /// How it ended: what is asked for was refused, and what was before serves.
+    pub rolled_back: bool,
 }
 
 impl Convergence {
     pub fn of(case: Case) -> Self {
         let engine = Engine::new(case.observed.clone(), case.now);
-        Self { case, engine, crash_before: None, engine_too: false, older_is_ready: true }
+        Self {
+            case,
+            engine,
+            crash_before: None,
+            engine_too: false,
+            older_is_ready: true,
+            newest_is_ready: true,
+            remembers: true,
+            rolled_back: false,
+        }
     }
 
     pub fn observe(&mut self) -> Plan {
@@ -105,11 +122,27 @@ impl Convergence {
         find_adoptees(&mut self.case.observed);
         let current = self.case.observed.named("kafka").or_else(|| self.case.observed.adoptees.first());
         let up = current.is_some_and(|c| {
-            c.state == RunState::Running && (self.older_is_ready || Some(&c.image_id) == newest.as_ref())
+            let is_newest = Some(&c.image_id) == newest.as_ref();
+            c.state == RunState::Running && if is_newest { self.newest_is_ready } else { self.older_is_ready }
         });
         self.case.probes =
             ProbeState { started: up, ready: Some(up), message: "asked".to_owned(), ..ProbeState::default() };
-        self.case.plan()
+        let plan = self.case.plan();
+        if let Some(refusal) = &plan.refuses {
+            self.case.revisions.refused = Some(refusal.clone());
+        }
+        plan
+    }
+
+    fn crash(&mut self) {
+        self.crash_before = None;
+        self.case.watched_since = self.engine.now;
+        if !self.remembers {
+            self.case.revisions = Revisions::default();
+        }
+        if self.engine_too {
+            self.engine.restart();
+        }
     }
 
     /// # Panics
@@ -118,7 +151,10 @@ impl Convergence {
         for _ in 0..ROUNDS {
             let plan = self.observe();
             let Some(stage) = plan.executable() else {
-                if plan.is_empty() && plan.status.ready && plan.status.settled {
+                self.rolled_back = plan.status.stalled.as_ref().is_some_and(|(r, _)| *r == Reason::RolledBack);
+                // Where what was before is not well either, there is nothing left to do.
+                let given_up = self.rolled_back && plan.wake_at.is_none();
+                if plan.is_empty() && (given_up || (plan.status.ready && plan.status.settled)) {
                     return plan;
                 }
                 self.engine.settle();
@@ -127,10 +163,7 @@ impl Convergence {
             self.engine.begin_stage();
             for step in &stage.steps {
                 if self.crash_before == Some(self.engine.trace.len()) {
-                    self.crash_before = None;
-                    if self.engine_too {
-                        self.engine.restart();
-                    }
+                    self.crash();
                     break;
                 }
                 if let Err(refused) = self.engine.apply(step, "kafka") {
@@ -153,8 +186,10 @@ impl Convergence {
         let trace = || format!("{:?}\n{}", self.names(), self.engine.trace.join("\n"));
         let current =
             self.engine.observed.named("kafka").unwrap_or_else(|| panic!("nothing bears the name\n{}", trace()));
-        assert_eq!(current.image_id, self.case.observed.spec_image.as_ref().unwrap().id, "{}", trace());
-        assert!(current.files_marker.is_some() && current.endpoints.len() == 2, "not whole\n{}", trace());
+        let is_newest = current.image_id == self.case.observed.spec_image.as_ref().unwrap().id;
+        assert_eq!(is_newest, !self.rolled_back, "{}", trace());
+        let whole = current.files_marker.is_some() && current.endpoints.len() == 2;
+        assert!(whole || self.rolled_back, "not whole\n{}", trace());
         assert_eq!(current.config.restart, self.case.spec.container.restart, "{}", trace());
         for other in self.engine.observed.owned.iter().filter(|c| c.name != "kafka") {
             let failed = other.name.ends_with(FAILED);

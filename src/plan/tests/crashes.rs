@@ -171,12 +171,12 @@ fn why_a_manifest_is_not_applied_is_said_with_its_place() {
 fn a_paused_container_is_ready_again_once_it_goes_on() {
     let paused = kafka().has("kafka", Paused);
     let plan = paused.plan();
-    assert!(plan.is_empty() && !plan.status.ready && plan.wants.probe.is_none(), "asked, it might answer: {plan}");
+    assert!(plan.is_empty() && !plan.status.ready && plan.wants.probes.is_empty(), "asked, it might answer: {plan}");
     let mut on = paused.but(|c| c.state = Running);
     // Its probes begin anew: hours after its start nobody has asked it yet.
     on = on.probes(false, None, "");
     let plan = on.plan();
-    assert!(plan.is_empty() && plan.status.stalled.is_none() && plan.wants.probe.is_some(), "{plan}");
+    assert!(plan.is_empty() && plan.status.stalled.is_none() && !plan.wants.probes.is_empty(), "{plan}");
     assert!(on.probes(true, Some(true), "port 9092 answered").plan().status.ready);
 }
 

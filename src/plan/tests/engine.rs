@@ -180,7 +180,8 @@ impl Engine {
             cause,
             Cause::LivenessFailed | Cause::Requested | Cause::StateStopped | Cause::Down | Cause::Orphaned
         );
-        let there = |c: &Container| c.name.strip_suffix(".next") == Some(name);
+        let suffix = if cause == Cause::Refused { ".old" } else { ".next" };
+        let there = |c: &Container| c.name.strip_suffix(suffix) == Some(name);
         assert!(
             serving.is_none() || meant || self.observed.owned.iter().any(there),
             "stops {name} with nothing to take its place\n{}",

@@ -6,7 +6,7 @@
 //! | [`case`] | a situation in a few words |
 //! | [`engine`] | what Docker does to containers, as far as plans depend on it |
 //! | [`convergence`] | planning and carrying out until nothing is left to be done |
-//! | [`services`], [`changes`], [`crashes`], [`resources`] | situations |
+//! | [`services`], [`changes`], [`crashes`], [`rollback`], [`resources`] | situations |
 //! | [`promises`] | P3, P4, P5, P7, P8, P9, P11 |
 //! | [`adoption`] | what is not ours, and is observed or taken over |
 //! | [`drift`] | every field of a spec |
@@ -22,4 +22,5 @@ mod engine;
 mod limits;
 mod promises;
 mod resources;
+mod rollback;
 mod services;

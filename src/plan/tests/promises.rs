@@ -39,6 +39,37 @@ fn p11_every_combination_of_current_next_and_old_converges() {
     }
 }
 
+/// P9: what does not become Ready makes way for what was before, whoever dies meanwhile and whatever is
+/// forgotten; and it is not tried again.
+#[test]
+fn p09_what_does_not_become_ready_makes_way_for_what_was_before() {
+    for policy in [RestartPolicy::UnlessStopped, RestartPolicy::Always] {
+        let running = Part { state: RunState::Running, fits: false, uploaded: true, hushed: false, exit_code: 1 };
+        let case = populate(&world(policy), &[(0, running)]);
+        let before = case.observed.named("kafka").unwrap().id.clone();
+        let run = |crash_before, engine_too, remembers| {
+            let mut run = Convergence::of(case.clone());
+            run.newest_is_ready = false;
+            (run.crash_before, run.engine_too, run.remembers) = (crash_before, engine_too, remembers);
+            run.run();
+            run.check();
+            let trace = || run.engine.trace.join("\n");
+            assert!(run.rolled_back, "{}", trace());
+            assert_eq!(run.engine.observed.named("kafka").unwrap().id, before, "{}", trace());
+            assert_eq!(run.names().len(), 2, "the refused one is kept for its logs\n{}", trace());
+            let creations = run.engine.trace.iter().filter(|t| t.starts_with("create")).count();
+            assert_eq!(creations, 1, "{}", trace());
+            run.engine.trace.len()
+        };
+        let calls = run(None, false, true);
+        for call in 0..calls {
+            for (engine_too, remembers) in [(false, true), (false, false), (true, true), (true, false)] {
+                run(Some(call), engine_too, remembers);
+            }
+        }
+    }
+}
+
 /// A cold start, an update, an update of what does not come up, and one that is given up.
 fn scenarios(policy: RestartPolicy) -> Vec<Case> {
     let part = |state, fits| Part { state, fits, uploaded: true, hushed: false, exit_code: 1 };
@@ -124,7 +155,7 @@ proptest! {
         for _ in 0..3 {
             run.engine.now = run.engine.now.plus(std::time::Duration::from_mins(10));
             let plan = run.observe();
-            prop_assert!(plan.is_empty() && plan.status.settled, "{}", describe(&plan, run.engine.now));
+            prop_assert!(plan.is_empty() && (plan.status.settled || run.rolled_back), "{}", describe(&plan, run.engine.now));
         }
         prop_assert_eq!(before, run.engine.trace.len());
     }
@@ -283,8 +314,10 @@ proptest! {
         let reason = crate::resource::status::Reason::StartFailed;
         let case = populate(&world(policy), &parts).failed(attempts, reason, "no luck", Some(wait));
         let plan = case.plan();
-        prop_assert!(plan.executable().is_none(), "{plan}");
-        if !plan.is_empty() {
+        // What failed is given up: that is another thing to do, and it cannot wait.
+        let given_up = plan.refuses.is_some();
+        prop_assert!(plan.executable().is_none() || given_up, "{plan}");
+        if !given_up && !plan.is_empty() {
             let said = plan.status.stalled.iter().chain(&plan.status.reconciling).any(|(_, m)| m.contains("no luck"));
             let waits_for_nothing_else = plan.stages.first().is_some_and(|s| matches!(s.gate, Some(crate::plan::Gate::Backoff(_))));
             prop_assert!(!waits_for_nothing_else || (said && plan.wake_at.is_some()), "{}", describe(&plan, case.now));

@@ -18,6 +18,7 @@ use crate::resource::image::ImageState;
 use crate::resource::labels::SourceId;
 use crate::resource::observed::{Network, NetworkObserved, NetworkUser, Observed, Volume, VolumeObserved};
 use crate::resource::probe::ProbeState;
+use crate::resource::revision::Revisions;
 use crate::resource::spec::{NetworkSpec, VolumeSpec};
 
 /// A network or a volume, and what is known of it.
@@ -40,9 +41,13 @@ impl Case {
             dependents: &self.dependents,
             image: &ImageState::Unknown,
             probes: &ProbeState::default(),
+            next_probes: &ProbeState::default(),
             retry: &Retry::default(),
             restarts: &Restarts::default(),
             restart_asked: false,
+            revisions: &Revisions::default(),
+            retry_asked: false,
+            watched_since: NOW,
             why: None,
             mode: self.mode,
             policy: &self.policy,

@@ -344,7 +344,7 @@ async fn a_route_that_leads_nowhere_gives_way_to_the_next() {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { running.run().await });
     let key = ResourceKey::service("a");
-    watcher.want(&key, &target, &probes);
+    watcher.want(&key, std::slice::from_ref(&target), &probes);
     timeout(Duration::from_secs(30), async {
         while watcher.state(&key, &target.container).ready != Some(true) {
             edges.recv().await;
@@ -352,5 +352,5 @@ async fn a_route_that_leads_nowhere_gives_way_to_the_next() {
     })
     .await
     .expect("the second route is found");
-    assert!(watcher.last(&key)[0].route.starts_with("published port 127.0.0.1:"));
+    assert!(watcher.last(&key, &target.container)[0].route.starts_with("published port 127.0.0.1:"));
 }

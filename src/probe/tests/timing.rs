@@ -130,7 +130,7 @@ fn readiness(probe: Probe) -> Probes {
 #[tokio::test(start_paused = true)]
 async fn the_first_try_happens_at_once_and_opens_the_gate() {
     let mut w = world();
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     assert_eq!(timeout(ms(1), w.edges.recv()).await.unwrap(), Some(key()));
     assert_eq!(w.script.times("ready"), [0]);
     let state = w.state("a");
@@ -142,14 +142,14 @@ async fn the_first_try_happens_at_once_and_opens_the_gate() {
 async fn the_meter_is_told_of_every_try_that_counts() {
     let w = world();
     w.script.say("ready", Answer::Takes(ms(700)));
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(1_000)).await;
     w.script.say("ready", Answer::Code(1, "no"));
     w.pass(ms(5_000)).await;
     // The next ones end when they are not asked for any more: the probe is another, the container gone.
     w.script.say("ready", Answer::Takes(ms(700)));
     w.pass(ms(5_000)).await;
-    w.prober.want(&key(), &target("a"), &readiness(exec("other")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("other")));
     w.pass(ms(1_000)).await;
     assert_eq!(w.script.times("ready"), [0, 5700, 10_700]);
     w.script.say("other", Answer::Takes(ms(700)));
@@ -166,7 +166,7 @@ async fn the_meter_is_told_of_every_try_that_counts() {
 async fn an_interval_counts_from_the_end_of_the_last_try() {
     let w = world();
     w.script.say("ready", Answer::Takes(ms(700)));
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(13_000)).await;
     assert_eq!(w.script.times("ready"), [0, 5700, 11_400]);
 }
@@ -174,7 +174,7 @@ async fn an_interval_counts_from_the_end_of_the_last_try() {
 #[tokio::test(start_paused = true)]
 async fn a_gate_is_asked_every_fifty_milliseconds() {
     let w = world();
-    w.prober.want(&key(), &target("a"), &readiness(probe(Check::Docker)));
+    w.prober.want(&key(), &[target("a")], &readiness(probe(Check::Docker)));
     w.pass(ms(260)).await;
     assert_eq!(w.script.times("inspect"), [0, 50, 100, 150, 200, 250]);
 }
@@ -184,7 +184,7 @@ async fn a_gate_asks_execs_every_half_second_and_then_at_their_interval() {
     let w = world();
     w.script.say("up", Answer::Code(1, ""));
     let probes = Probes { startup: Some(Probe { interval: ms(50), ..exec("up") }), ..readiness(exec("ready")) };
-    w.prober.want(&key(), &target("a"), &probes);
+    w.prober.want(&key(), &[target("a")], &probes);
     w.pass(ms(1200)).await;
     assert_eq!(w.script.times("up"), [0, 500, 1000]);
     assert!(w.script.times("ready").is_empty(), "readiness waits for the gate");
@@ -200,12 +200,16 @@ async fn a_run_that_passed_its_gate_before_is_asked_for_readiness_at_once() {
     w.script.say("up", Answer::Code(1, ""));
     let target = target("a").passed_before(true);
     let probes = Probes { startup: Some(exec("up")), ..readiness(exec("ready")) };
-    w.prober.want(&key(), &target, &probes);
+    w.prober.want(&key(), std::slice::from_ref(&target), &probes);
     w.pass(ms(10)).await;
     assert_eq!((w.script.times("up"), w.script.times("ready")), (vec![], vec![0]));
     assert_eq!(w.state("a").ready, Some(true));
     // With nothing else to ask, the gate is asked all the same.
-    w.prober.want(&ResourceKey::service("other"), &target, &Probes { startup: Some(exec("up")), ..Probes::default() });
+    w.prober.want(
+        &ResourceKey::service("other"),
+        std::slice::from_ref(&target),
+        &Probes { startup: Some(exec("up")), ..Probes::default() },
+    );
     w.pass(ms(10)).await;
     assert_eq!(w.script.times("up"), [10]);
 }
@@ -214,7 +218,7 @@ async fn a_run_that_passed_its_gate_before_is_asked_for_readiness_at_once() {
 async fn a_question_that_startup_has_just_answered_is_not_asked_again_for_readiness() {
     let w = world();
     let probes = Probes { startup: Some(exec("up")), ..readiness(exec("up")) };
-    w.prober.want(&key(), &target("a"), &probes);
+    w.prober.want(&key(), &[target("a")], &probes);
     w.pass(ms(11_000)).await;
     assert_eq!(w.script.times("up"), [0, 5000, 10_000]);
     assert_eq!(w.state("a").ready, Some(true));
@@ -224,7 +228,7 @@ async fn a_question_that_startup_has_just_answered_is_not_asked_again_for_readin
 async fn a_readiness_probe_without_startup_probe_is_asked_at_the_gates_pace_until_it_passes() {
     let w = world();
     w.script.say("ready", Answer::Code(1, "not yet"));
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(1900)).await;
     assert_eq!(w.script.times("ready"), [0, 500, 1000, 1500]);
     let state = w.state("a");
@@ -238,7 +242,7 @@ async fn a_gate_that_stays_shut_is_asked_once_a_second_after_its_deadline() {
     w.script.say("up", Answer::Code(1, ""));
     let deadline = Some(crate::resource::probe::DeadlineText(ms(2000)));
     let probes = Probes { startup: Some(Probe { interval: ms(50), deadline, ..exec("up") }), ..Probes::default() };
-    w.prober.want(&key(), &target("a"), &probes);
+    w.prober.want(&key(), &[target("a")], &probes);
     w.pass(ms(5100)).await;
     assert_eq!(w.script.times("up"), [0, 500, 1000, 1500, 2000, 3000, 4000, 5000]);
 }
@@ -246,7 +250,7 @@ async fn a_gate_that_stays_shut_is_asked_once_a_second_after_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn only_edges_are_reported() {
     let mut w = world();
-    w.prober.want(&key(), &target("a"), &readiness(Probe { interval: ms(1000), ..exec("ready") }));
+    w.prober.want(&key(), &[target("a")], &readiness(Probe { interval: ms(1000), ..exec("ready") }));
     w.pass(ms(20_500)).await;
     assert_eq!((w.script.times("ready").len(), w.edge_count()), (21, 1), "twenty more passes are no news");
 
@@ -271,7 +275,7 @@ async fn only_edges_are_reported() {
 async fn a_success_threshold_asks_for_as_many_in_a_row() {
     let w = world();
     let picky = Probe { success_threshold: 3, interval: ms(1000), ..exec("ready") };
-    w.prober.want(&key(), &target("a"), &readiness(picky));
+    w.prober.want(&key(), &[target("a")], &readiness(picky));
     w.pass(ms(600)).await;
     assert!(!w.state("a").started, "two are not three");
     w.pass(ms(500)).await;
@@ -285,7 +289,7 @@ async fn liveness_is_asked_only_once_started_and_fails_past_its_threshold() {
     w.script.say("alive", Answer::Code(1, "dead"));
     let alive = Probe { interval: ms(2000), failure_threshold: 2, ..exec("alive") };
     let probes = Probes { startup: Some(exec("up")), liveness: Some(alive), readiness: None };
-    w.prober.want(&key(), &target("a"), &probes);
+    w.prober.want(&key(), &[target("a")], &probes);
     w.pass(ms(5000)).await;
     assert!(w.script.times("alive").is_empty());
     w.script.say("up", Answer::Code(0, ""));
@@ -300,11 +304,11 @@ async fn liveness_is_asked_only_once_started_and_fails_past_its_threshold() {
 #[tokio::test(start_paused = true)]
 async fn a_restart_forgets_everything() {
     let w = world();
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(10)).await;
     assert!(w.state("a").started);
     w.script.say("ready", Answer::Code(1, ""));
-    w.prober.want(&key(), &Target { started_at: Some(Timestamp(2)), ..target("a") }, &readiness(exec("ready")));
+    w.prober.want(&key(), &[Target { started_at: Some(Timestamp(2)), ..target("a") }], &readiness(exec("ready")));
     w.pass(ms(10)).await;
     let state = w.state("a");
     assert_eq!((state.started, state.ready), (false, None));
@@ -314,10 +318,10 @@ async fn a_restart_forgets_everything() {
 async fn results_of_another_container_are_dropped() {
     let w = world();
     w.script.say("ready", Answer::Takes(ms(1000)));
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(500)).await;
     w.script.say("ready", Answer::Code(1, "new"));
-    w.prober.want(&key(), &target("b"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("b")], &readiness(exec("ready")));
     w.pass(ms(700)).await;
     assert_eq!((w.state("b").started, w.state("b").message.as_str()), (false, "exit code 1: new"));
     assert_eq!(w.state("a"), ProbeState::default());
@@ -326,7 +330,7 @@ async fn results_of_another_container_are_dropped() {
 #[tokio::test(start_paused = true)]
 async fn what_is_forgotten_is_asked_no_more() {
     let mut w = world();
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(10)).await;
     w.prober.forget(&key());
     let before = (w.script.times("ready").len(), w.edge_count());
@@ -338,7 +342,7 @@ async fn what_is_forgotten_is_asked_no_more() {
 async fn wanting_the_same_again_changes_nothing() {
     let mut w = world();
     for _ in 0..20 {
-        w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+        w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
         w.pass(ms(500)).await;
     }
     assert_eq!((w.script.times("ready"), w.edge_count()), (vec![0, 5000], 1));
@@ -347,10 +351,10 @@ async fn wanting_the_same_again_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_changed_probe_is_asked_at_once_and_keeps_the_gate_open() {
     let w = world();
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(1000)).await;
     w.script.say("other", Answer::Code(1, ""));
-    w.prober.want(&key(), &target("a"), &readiness(exec("other")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("other")));
     w.pass(ms(2)).await;
     let state = w.state("a");
     assert_eq!((state.started, state.ready), (true, None), "it is not yet known by the new one");
@@ -363,7 +367,7 @@ async fn a_changed_probe_is_asked_at_once_and_keeps_the_gate_open() {
 async fn an_exec_is_never_started_while_the_last_one_runs() {
     let w = world();
     w.script.say("ready", Answer::Hangs);
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(10_000)).await;
     assert_eq!(w.script.times("ready"), [0], "it timed out after 2 s and runs on");
     assert!(w.script.asked_whether_running.load(Ordering::SeqCst) > 10);
@@ -378,9 +382,9 @@ async fn an_exec_is_never_started_while_the_last_one_runs() {
 async fn a_probe_changed_in_mid_try_does_not_overlap_it() {
     let w = world();
     w.script.say("ready", Answer::Takes(ms(1000)));
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(500)).await;
-    w.prober.want(&key(), &target("a"), &readiness(exec("other")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("other")));
     w.pass(ms(400)).await;
     assert!(w.script.times("other").is_empty(), "one try in flight per probe");
     w.pass(ms(200)).await;
@@ -393,7 +397,7 @@ async fn at_most_eight_execs_are_in_flight() {
     let w = world();
     w.script.say("ready", Answer::Takes(ms(100)));
     for i in 0..100 {
-        w.prober.want(&ResourceKey::service(format!("s{i}")), &target("a"), &readiness(exec("ready")));
+        w.prober.want(&ResourceKey::service(format!("s{i}")), &[target("a")], &readiness(exec("ready")));
     }
     w.pass(ms(1400)).await;
     assert_eq!(w.script.most_in_flight.load(Ordering::SeqCst), 8);
@@ -403,15 +407,15 @@ async fn at_most_eight_execs_are_in_flight() {
 #[tokio::test(start_paused = true)]
 async fn a_paused_container_is_not_ready_and_not_asked() {
     let w = world();
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(10)).await;
-    w.prober.want(&key(), &Target { paused: true, ..target("a") }, &readiness(exec("ready")));
+    w.prober.want(&key(), &[Target { paused: true, ..target("a") }], &readiness(exec("ready")));
     let state = w.state("a");
     assert_eq!((state.ready, state.message.as_str()), (Some(false), "the container is paused"));
     w.pass(ms(20_000)).await;
     assert_eq!(w.script.times("ready").len(), 1);
     w.script.say("ready", Answer::Takes(ms(100)));
-    w.prober.want(&key(), &target("a"), &readiness(exec("ready")));
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     assert_eq!(w.state("a").ready, None, "what held before the pause is not known to hold now");
     w.pass(ms(200)).await;
     assert_eq!(w.state("a").ready, Some(true));
@@ -420,7 +424,7 @@ async fn a_paused_container_is_not_ready_and_not_asked() {
 #[tokio::test(start_paused = true)]
 async fn without_a_route_it_is_never_ready_and_says_so() {
     let mut w = world();
-    w.prober.want(&key(), &target("a"), &readiness(probe(Check::Tcp { port: 80 })));
+    w.prober.want(&key(), &[target("a")], &readiness(probe(Check::Tcp { port: 80 })));
     assert_eq!(w.edge_count(), 1);
     w.pass(ms(60_000)).await;
     let state = w.state("a");
@@ -433,7 +437,7 @@ async fn without_a_route_it_is_never_ready_and_says_so() {
 async fn a_service_with_liveness_alone_is_ready_from_the_start() {
     let w = world();
     let probes = Probes { liveness: Some(exec("alive")), ..Probes::default() };
-    w.prober.want(&key(), &target("a"), &probes);
+    w.prober.want(&key(), &[target("a")], &probes);
     let state = w.state("a");
     assert!(state.started && state.ready == Some(true) && state.live.is_none(), "{state:?}");
     w.pass(ms(2)).await;
@@ -445,9 +449,9 @@ async fn the_last_try_of_each_probe_is_kept() {
     let w = world();
     w.script.say("ready", Answer::Code(3, "a\nlast line\n"));
     let probes = Probes { startup: Some(exec("up")), ..readiness(exec("ready")) };
-    w.prober.want(&key(), &target("a"), &probes);
+    w.prober.want(&key(), &[target("a")], &probes);
     w.pass(ms(2)).await;
-    let last = w.prober.last(&key());
+    let last = w.prober.last(&key(), &ContainerId::new("a"));
     assert_eq!(
         last.iter().map(|l| (l.role, l.passed)).collect::<Vec<_>>(),
         [(ProbeRole::Startup, true), (ProbeRole::Readiness, false)]
@@ -462,7 +466,7 @@ async fn the_last_try_of_each_probe_is_kept() {
 async fn ten_thousand_probes_cost_one_timer_heap() {
     let w = world();
     for i in 0..10_000 {
-        w.prober.want(&ResourceKey::service(format!("s{i}")), &target("a"), &readiness(exec("ready")));
+        w.prober.want(&ResourceKey::service(format!("s{i}")), &[target("a")], &readiness(exec("ready")));
     }
     w.pass(ms(10_500)).await;
     assert_eq!(w.script.times("ready").len(), 30_000, "at 0, 5 and 10 s");
