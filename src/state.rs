@@ -39,6 +39,8 @@ struct Record {
     /// Counts spec changes, from 1.
     generation: u64,
     hash: SpecHash,
+    /// The spec applied last. Secrets are not in it.
+    spec: ServiceSpec,
 }
 
 /// A run of a container that has passed its startup gate: a later process need not ask again.
@@ -120,7 +122,7 @@ impl StateDir {
             Some(record) if record.hash == hash => record.generation,
             old => {
                 let generation = old.map_or(1, |r| r.generation + 1);
-                self.content.services.insert(name.to_owned(), Record { generation, hash });
+                self.content.services.insert(name.to_owned(), Record { generation, hash, spec: spec.clone() });
                 self.changed = true;
                 generation
             }

@@ -16,4 +16,5 @@ mod hostile;
 mod manifests;
 mod owner;
 mod secrets;
+mod rollback;
 mod verbs;

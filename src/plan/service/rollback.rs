@@ -273,6 +273,7 @@ pub(super) fn keep<'a>(mut draft: Draft<'a>, wanted: &Run<'a>, why: &str) -> Dra
 
 fn say_refused(d: &mut Draft<'_>, wanted: &Run<'_>, why: &str) {
     let (generation, name) = (wanted.generation, &wanted.service.name);
+    let on_its_way = !d.verdict.ready && !d.verdict.stalled && d.stalled.is_none();
     let how = match &d.stalled {
         Some((_, how)) => format!("the revision before: {how}"),
         None if d.verdict.ready => "the revision before serves".to_owned(),
@@ -281,6 +282,8 @@ fn say_refused(d: &mut Draft<'_>, wanted: &Run<'_>, why: &str) {
     let message = format!(
         "generation {generation} was refused: {why}; {how}; change its manifest, or `env-manager retry {name}`"
     );
-    d.stalled = Some((Reason::RolledBack, message));
+    // Whoever waits for it waits until the revision before serves, and no longer.
+    let told = if on_its_way { &mut d.reconciling } else { &mut d.stalled };
+    *told = Some((Reason::RolledBack, message));
     d.unsettle();
 }
