@@ -162,6 +162,10 @@ impl<'a> Draft<'a> {
         self.stages.insert(0, Stage { gate: None, steps });
     }
 
+    pub(super) fn is_acting(&self, action: Action) -> bool {
+        self.action == action
+    }
+
     /// Names the plan, where it consists of steps for later alone.
     pub(super) fn name(&mut self, action: Action) {
         self.action = action;

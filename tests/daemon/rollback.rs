@@ -34,7 +34,7 @@ fn p09_failing_health_is_rolled_back_to_the_same_container_and_not_tried_again()
     assert_eq!(stack.id("web"), before);
     assert_eq!(text(&stack.inspect("web")["HostConfig"]["RestartPolicy"]["Name"]), "unless-stopped");
     assert!(runs(&stack, "web") && !runs(&stack, "web.failed"));
-    daemon.told("web", "RolledBack", "not ready within 3 s");
+    daemon.told("web", "RolledBack", "not ready within 3");
     let status = daemon.status().unwrap();
     assert_eq!((&status["converged"], &status["healthy"]), (&Value::Bool(false), &Value::Bool(true)), "{status}");
     let logs = stack.run(&["logs", "web", "--failed"]).exits(0);
@@ -69,7 +69,7 @@ fn p09_what_cannot_be_started_is_given_up_at_once() {
     stack.describe(&[serves()]);
     stack.apply().exits(0);
     let before = stack.id("web");
-    stack.describe(&[serves().replace("command: standin line", "entrypoint: [/no/such/program]")]);
+    stack.describe(&[serves().replace("command: standin line", "init: false\nentrypoint: [/no/such/program]")]);
     let applied = stack.apply().exits(3);
     let told = applied.service("web");
     assert!(is_rolled_back(&told) && text(&told["message"]).contains("/no/such/program"), "{applied}");

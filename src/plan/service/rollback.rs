@@ -112,8 +112,7 @@ impl<'a> Run<'a> {
         }
         let how = match new.state {
             RunState::Exited | RunState::Restarting => exit_text(new),
-            // Says so itself.
-            _ if d.verdict.reason == Reason::StartupDeadlineExceeded => return Lost::Now(d.verdict.message.clone()),
+            _ if !self.cx.probes.message.is_empty() => self.cx.probes.message.clone(),
             _ => d.verdict.message.clone(),
         };
         Lost::Now(format!("not ready within {}: {how}", human_duration(allowed)))
@@ -273,8 +272,10 @@ pub(super) fn keep<'a>(mut draft: Draft<'a>, wanted: &Run<'a>, why: &str) -> Dra
 
 fn say_refused(d: &mut Draft<'_>, wanted: &Run<'_>, why: &str) {
     let (generation, name) = (wanted.generation, &wanted.service.name);
-    let on_its_way = !d.verdict.ready && !d.verdict.stalled && d.stalled.is_none();
+    let failing = d.stalled.is_some() || (d.verdict.stalled && !d.is_acting(Action::RollBack));
+    let on_its_way = !d.verdict.ready && !failing;
     let how = match &d.stalled {
+        _ if d.is_acting(Action::RollBack) => "going back to the revision before".to_owned(),
         Some((_, how)) => format!("the revision before: {how}"),
         None if d.verdict.ready => "the revision before serves".to_owned(),
         None => format!("the revision before: {}", d.verdict.message),
