@@ -15,6 +15,6 @@ mod healing;
 mod hostile;
 mod manifests;
 mod owner;
-mod secrets;
 mod rollback;
+mod secrets;
 mod verbs;

@@ -14,11 +14,13 @@ use crate::clock::Timestamp;
 use crate::plan::draft::{Draft, said};
 use crate::plan::readiness::{exit_text, on_our_clock, summary};
 use crate::plan::types::{Action, Cause, Op, Step};
+use crate::resource::adoption::Adopted;
 use crate::resource::desired::Service;
 use crate::resource::image::ImageRef;
 use crate::resource::labels::FAILED;
 use crate::resource::observed::{Container, RunState};
 use crate::resource::revision::{Proven, Refusal, Revision};
+use crate::resource::spec::RestartPolicy;
 use crate::resource::status::Reason;
 use crate::resource::units::human_duration;
 
@@ -156,16 +158,29 @@ impl<'a> Run<'a> {
     /// Under the service's name, on the networks as they are now, running, and under its own policy.
     fn take_back_steps(&self, old: &Container) -> Vec<Step> {
         let cause = Cause::Refused;
-        let target = || existing(old).renamed(self.name());
-        let mut steps = rename_from_any_state(old, self.name(), self.grace(), cause);
+        // One that is not ours gets the name back that it had before it was taken over.
+        let name = self.taken_over(old).map_or(self.name(), |adopted| &adopted.name);
+        let target = || existing(old).renamed(name);
+        let mut steps = rename_from_any_state(old, name, self.grace(), cause);
         steps.extend(self.rejoin_steps(old, &target(), cause));
         let serves = matches!(old.state, RunState::Running | RunState::Paused);
-        let policy = own_policy(old);
+        let policy = self.policy_before(old);
         let policy_is_lost = old.config.restart != policy || old.state == RunState::Restarting;
         // The start first: until then the missing policy tells that it did not end by itself.
         steps.extend((!serves).then(|| step(Op::Start(target()), cause)));
         steps.extend(policy_is_lost.then(|| step(Op::SetRestartPolicy { target: target(), policy }, cause)));
         steps
+    }
+
+    /// What its successor notes of a container that is not ours.
+    fn taken_over(&self, container: &Container) -> Option<&'a Adopted> {
+        let mut notes = self.observed.owned.iter().filter_map(|c| c.owner.adopted.as_deref());
+        notes.find(|a| a.from == container.id).filter(|_| !container.is_owned())
+    }
+
+    /// The policy that it had before it was stopped on purpose.
+    pub fn policy_before(&self, container: &Container) -> RestartPolicy {
+        self.taken_over(container).map_or_else(|| own_policy(container), |adopted| adopted.restart)
     }
 
     /// `docker container prune` took the old one away: another of its revision, if that can be told.

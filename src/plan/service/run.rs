@@ -7,9 +7,7 @@ use super::adopt;
 use super::cast::Cast;
 use super::crash::{start_failed, was_stopped};
 use super::replace::keep_serving;
-use super::steps::{
-    discard, existing, hush, own_policy, rename_from_any_state, set_policy, start, step, stop_and_start,
-};
+use super::steps::{discard, existing, hush, rename_from_any_state, set_policy, start, step, stop_and_start};
 use super::{CONFLICT_POLL, REMOVAL_POLL, say_container};
 use crate::plan::draft::{Draft, said};
 use crate::plan::drift::drift;
@@ -367,7 +365,7 @@ impl<'a> Run<'a> {
         let cause = change.map_or(Cause::NotRunning, |c| c.cause);
         let policy = match self.measure {
             Measure::Spec | Measure::Nothing => self.service.spec.container.restart,
-            Measure::Itself => own_policy(current),
+            Measure::Itself => self.policy_before(current),
         };
         set_policy(current, policy, cause)
     }
