@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use toml_parser::Source;
+use toml_parser::lexer::TokenKind;
 
 use super::keys::{Key, LATER_SECTIONS, OVERRIDE_FIELDS, OVERRIDES};
 use super::merge::{Layer, Sourced};
@@ -14,6 +16,8 @@ use super::problem::{Document, Origin, Problem};
 use super::values::Raw;
 use crate::manifest::did_you_mean;
 
+/// Brackets within brackets. Configurations need four.
+const MAX_DEPTH: usize = 32;
 /// Problems of a file that are told one by one.
 const MAX_PROBLEMS: usize = 100;
 /// Items of `[[service_overrides]]` that are read.
@@ -87,6 +91,11 @@ pub fn parse(path: &str, text: String) -> Parsed {
     let document = Arc::new(Document::new(path, text));
     let mut reader = Reader { document: &document, parsed: Parsed::default() };
     reader.parsed.layer.folder = Path::new(path).parent().map(Path::to_path_buf);
+    if let Some(span) = too_deep(document.text()) {
+        let message = format!("not TOML: brackets are nested more than {MAX_DEPTH} deep, or not closed");
+        reader.parsed.problems.push(Problem::in_file(message, &document, span));
+        return reader.parsed;
+    }
     match DeTable::parse(document.text()) {
         Ok(root) => reader.root(root.get_ref()),
         Err(e) => {
@@ -95,6 +104,28 @@ pub fn parse(path: &str, text: String) -> Parsed {
         }
     }
     reader.parsed
+}
+
+/// The bracket that is one too many. The parser bounds what nests, but not its way out of what is not closed: it
+/// goes on in there, a level for each further bracket, until the stack is used up and the process ends.
+fn too_deep(text: &str) -> Option<Range<usize>> {
+    let mut open = Vec::new();
+    for token in Source::new(text).lex() {
+        let kind = token.kind();
+        match kind {
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => {
+                open.push(kind);
+                if open.len() > MAX_DEPTH {
+                    return Some(token.span().start()..token.span().end());
+                }
+            }
+            // One that closes something else closes nothing.
+            TokenKind::RightSquareBracket if open.last() == Some(&TokenKind::LeftSquareBracket) => drop(open.pop()),
+            TokenKind::RightCurlyBracket if open.last() == Some(&TokenKind::LeftCurlyBracket) => drop(open.pop()),
+            _ => {}
+        }
+    }
+    None
 }
 
 struct Reader<'a> {

@@ -243,6 +243,20 @@ fn text_that_is_not_toml_is_shown_where_it_breaks() {
 }
 
 #[test]
+fn p16_brackets_that_nobody_closes_end_in_a_problem_and_not_in_the_end_of_the_process() {
+    // Each line is a level deeper on the parser's way out of the first.
+    let unclosed = "x = { a = 1\n[[s]]\n".repeat(20_000);
+    for text in [unclosed.as_str(), &"x = [".repeat(20_000), &format!("x = {}", "{ a = [".repeat(20_000))] {
+        let error = load_text(text).unwrap_err();
+        assert!(error.contains("not TOML: brackets are nested more than 32 deep, or not closed"), "{error}");
+    }
+    // Tables that are closed are as many as they like.
+    let many = "[[service_overrides]]\nname = \"a\"\n".replace('a', "web");
+    assert!(load_text(&format!("{many}command = [\"[[[[\"] # [[[[\n")).is_ok());
+    assert!(load_text(&"[retry]\n".repeat(50)).unwrap_err().contains("duplicate key"));
+}
+
+#[test]
 fn a_value_that_does_not_parse_names_its_variable() {
     for (variable, value, message) in [
         ("ENV_MANAGER_MAX_CONCURRENT", "many", "expected a whole number from 0 to 100000, found `many`"),
