@@ -222,7 +222,7 @@ impl Running {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_edit_is_converged_to_and_p14_never_claims_so_before() {
+async fn p14_an_edit_is_converged_to_and_never_said_to_be_before() {
     let world = World::new(&["app", "redis"]);
     let daemon = world.run().await;
     daemon.converged().await;
@@ -239,7 +239,7 @@ async fn an_edit_is_converged_to_and_p14_never_claims_so_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_manifest_is_not_converged_from_the_moment_it_was_read() {
+async fn p14_a_changed_manifest_is_not_converged_from_the_moment_it_was_read() {
     let world = World::new(&["app"]);
     let daemon = world.run().await;
     daemon.converged().await;

@@ -256,7 +256,7 @@ async fn every_kind_says_that_nothing_listens() {
 }
 
 #[tokio::test]
-async fn exec_quotes_the_last_line_and_masks_secrets() {
+async fn p15_exec_quotes_the_last_line_and_masks_secrets() {
     let engine =
         ScriptedEngine::default().exec(|_, _| Box::pin(async { Ok(ended(7, "one\nlogin with hunter2 failed\n\n")) }));
     let masked = target("a").masking([Secret::new("hunter2"), Secret::new("x")]);
