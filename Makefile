@@ -14,7 +14,7 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/quick/env-manager
 CHOICE := .env-manager/config
 CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
 
-.PHONY: help up down status plan images build test fuzz lint bench engine test-tools python-env clean
+.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -67,11 +67,15 @@ test: engine test-tools python-env ## all tests, against a real engine
 fuzz: ## a million inputs for the parsers of manifests and configuration
 	@RUNS=$${RUNS:-1000000} $(CARGO) test --quiet --profile sim --all-features --test fuzz -- --nocapture --test-threads 1
 
+# MUTANTS="p09 p16": only these; docs/promises.md.
+mutants: ## breaks each promise once in a copy, and runs the test that must notice
+	@tests/mutants/run $(MUTANTS)
+
 lint: ## format, clippy, shellcheck
 	@$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --all-features -- -D warnings
 	if command -v shellcheck >/dev/null; then
-		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/python-env deploy/test-tools \
+		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/python-env deploy/test-tools tests/mutants/run \
 			deploy/local-images/build deploy/local-images/*/rootfs deploy/local-images/*/*-run deploy/local-images/redis/redis-server
 	fi
 
