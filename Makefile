@@ -14,7 +14,7 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/quick/env-manager
 CHOICE := .env-manager/config
 CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
 
-.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env clean
+.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env upgrade-check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -75,7 +75,7 @@ lint: ## format, clippy, shellcheck
 	@$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --all-features -- -D warnings
 	if command -v shellcheck >/dev/null; then
-		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/python-env deploy/test-tools tests/mutants/run \
+		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/python-env deploy/test-tools deploy/upgrade-check tests/mutants/run \
 			deploy/local-images/build deploy/local-images/*/rootfs deploy/local-images/*/*-run deploy/local-images/redis/redis-server
 	fi
 
@@ -84,6 +84,12 @@ bench: engine test-tools ## cold start and no-op, against docker-compose and the
 	@deploy/local-images/build
 	$(CARGO) bench --quiet --profile quick --bench converge -- $(BENCH)
 	$(CARGO) bench --quiet --profile quick --bench daemon -- $(BENCH_DAEMON)
+
+# FROM=v0.1.0: a commit, tag or branch.
+upgrade-check: engine ## that containers of an older build, FROM=COMMIT, are the same ones after an upgrade to this one
+	@test -n "$(FROM)" || { echo 'which build? make upgrade-check FROM=COMMIT'; exit 1; }
+	docker image inspect em-test/busybox:1 >/dev/null 2>&1 || $(CARGO) test --quiet --all-features --test every_field
+	deploy/upgrade-check $(FROM)
 
 clean: ## removes what Cargo built; images and services stay
 	@$(CARGO) clean

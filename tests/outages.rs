@@ -354,3 +354,62 @@ fn p19_what_is_stopped_or_suspended_is_so_when_docker_and_the_daemon_start_anew(
 fn engine_runs(engine: &PrivateEngine, container: &str) -> bool {
     engine.docker(&["inspect", "-f", "{{.State.Running}}", container]) == "true"
 }
+
+/// The program dies after each call of a replacement, and what has stopped is pruned before the next run.
+/// Prunes would meet everybody's containers: so on an engine of its own.
+#[cfg(feature = "crash-points")]
+#[test]
+fn p11_docker_prunes_after_any_call_of_a_replacement_harm_nothing() {
+    let Some(mut engine) = PrivateEngine::with(&[IMAGE]) else { return };
+    engine.start();
+    let stack = Stack::new("outage-pruned");
+    let db = stack.container("db");
+    stack.write(
+        "back.yaml",
+        "apiVersion: env-manager.dev/v1\nkind: Network\nmetadata: { name: back }\nspec: { name: \"${SCOPE}-back\" }\n",
+    );
+    let count = stack.home().join("calls");
+    // The calls that were begun, of an apply of this version.
+    let apply = |version: usize, dies_after: Option<usize>| {
+        let more =
+            "networks: [default, back]\nvolumes: [\"${SCOPE}_data:/data\", /anonymous]\nstop: { gracePeriod: 1s }";
+        stack.describe(&[idle("db", &format!("{PROBE}\n{more}\nenv: {{ V: {version} }}"))]);
+        let _ = std::fs::remove_file(&count);
+        let mut command = stack.command(&["apply"]);
+        command.env("DOCKER_HOST", engine.host()).env("ENV_MANAGER_CRASH_COUNT_FILE", &count);
+        if let Some(call) = dies_after {
+            command.env("ENV_MANAGER_CRASH_AT", format!("{call}:after"));
+        }
+        let code = stack::Ran::of(command).code;
+        assert_eq!(code, if dies_after.is_some() { None } else { Some(0) }, "version {version}");
+        std::fs::read_to_string(&count).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let exec = |script: &str| engine.docker(&["exec", &db, "sh", "-c", script]);
+    let marked = "cat /data/mark /anonymous/mark 2>/dev/null || true";
+    apply(1, None);
+    exec("echo kept > /data/mark; echo kept > /anonymous/mark");
+    let calls = apply(2, None);
+    for operation in ["create_container", "stop", "rename", "start", "remove_container"] {
+        assert!(calls.iter().any(|c| c.contains(operation)), "{operation} is tried: {calls:#?}");
+    }
+    for call in 1..=calls.len() {
+        let version = call + 2;
+        apply(version, Some(call));
+        let prune = if call % 2 == 0 { ["container", "prune", "-f"] } else { ["system", "prune", "-f"] };
+        engine.docker(&prune);
+        let left = engine.docker(&["ps", "-aq"]).lines().count();
+        apply(version, None);
+        let told = format!("{prune:?} after {}", calls[call - 1]);
+        assert_eq!(containers(&engine, &stack).into_keys().collect::<Vec<_>>(), ["db"], "{told}");
+        assert_eq!(exec("echo $V; cat /data/mark"), format!("{version}\nkept"), "{told}");
+        // Of an anonymous volume only containers know.
+        if left > 0 {
+            assert_eq!(exec(marked), "kept\nkept", "{told}");
+        }
+        exec("echo kept > /anonymous/mark");
+        let networks = engine.docker(&["inspect", "-f", "{{len .NetworkSettings.Networks}}", &db]);
+        assert_eq!(networks, "2", "{told}");
+        let named = engine.docker(&["network", "ls", "--format", "{{.Name}}", "--filter", "driver=bridge"]);
+        assert_eq!(named.lines().filter(|n| n.contains(stack.name())).count(), 2, "{told}: {named}");
+    }
+}

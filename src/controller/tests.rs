@@ -26,6 +26,9 @@ use crate::resource::status::{Phase, Reason};
 use crate::state::StateDir;
 use std::collections::BTreeSet;
 
+#[cfg(feature = "sim")]
+mod wiped;
+
 const IMAGE: &str = "test/app:1";
 
 /// A service with an exec probe, on the network `net`.
@@ -85,6 +88,27 @@ fn set(services: impl IntoIterator<Item = ServiceSpec>) -> DesiredSet {
     set
 }
 
+fn settings(set: &DesiredSet, remove_all: bool) -> Settings {
+    Settings {
+        stack: set.stack.clone(),
+        source: set.source.clone(),
+        max_concurrent_starts: 5,
+        max_attempts: 3,
+        backoff: Backoff::default(),
+        prune: PruneGuards { enabled: true, limit_percent: 50, source_is_whole: true, allowed: false },
+        remove_all,
+        remove_volumes: false,
+        all_sources: false,
+        files_dir: String::new(),
+        passed_gates: BTreeMap::new(),
+        revisions: BTreeMap::new(),
+        observe_only: false,
+        history: History::default(),
+        metrics: Metrics::default(),
+        seed: 1,
+    }
+}
+
 struct World {
     engine: Arc<FakeEngine>,
     state: tempfile::TempDir,
@@ -96,24 +120,7 @@ impl World {
     }
 
     fn controller(&self, set: &DesiredSet, remove_all: bool) -> Controller<FakeEngine> {
-        let settings = Settings {
-            stack: set.stack.clone(),
-            source: set.source.clone(),
-            max_concurrent_starts: 5,
-            max_attempts: 3,
-            backoff: Backoff::default(),
-            prune: PruneGuards { enabled: true, limit_percent: 50, source_is_whole: true, allowed: false },
-            remove_all,
-            remove_volumes: false,
-            all_sources: false,
-            files_dir: String::new(),
-            passed_gates: BTreeMap::new(),
-            revisions: BTreeMap::new(),
-            observe_only: false,
-            history: History::default(),
-            metrics: Metrics::default(),
-            seed: 1,
-        };
+        let settings = settings(set, remove_all);
         let info = EngineInfo { local: true, ..EngineInfo::default() };
         let controller = Controller::new(Arc::clone(&self.engine), info, settings, Arc::new(self.engine.clock));
         let mut state = StateDir::open(self.state.path()).unwrap();
