@@ -292,6 +292,7 @@ fn say_refused(d: &mut Draft<'_>, wanted: &Run<'_>, why: &str) {
     let how = match &d.stalled {
         _ if d.is_acting(Action::RollBack) => "going back to the revision before".to_owned(),
         Some((_, how)) => format!("the revision before: {how}"),
+        None if let Some((Reason::RetryBackoff, how)) = &d.reconciling => format!("the revision before: {how}"),
         None if d.verdict.ready => "the revision before serves".to_owned(),
         None => format!("the revision before: {}", d.verdict.message),
     };
