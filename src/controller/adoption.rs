@@ -20,6 +20,7 @@ pub(super) async fn adoptees<E: Engine>(
     subject: Subject<'_>,
     service: &Service,
     owned: &[Container],
+    itself: Option<&ContainerId>,
 ) -> Result<Vec<Container>, EngineError> {
     let adopt = &service.spec.adopt;
     let Some(whom) = adopt.whom() else { return Ok(Vec::new()) };
@@ -37,11 +38,23 @@ pub(super) async fn adoptees<E: Engine>(
     }
     let rows = engine.list_containers(&ContainerFilter::default()).await?;
     let mut found = Vec::new();
-    for row in meant(&rows, whom, service, subject) {
+    for row in meant(&rows, whom, service, subject).into_iter().filter(|row| Some(&row.id) != itself) {
         // Gone since it was listed: as if it had never been there.
         found.extend(unowned(engine, &row.id).await?.map(|c| adoptable(c, &[])));
     }
     Ok(found)
+}
+
+/// The container that env-manager itself runs in, which it never adopts (rules 7): the engine mounts some files
+/// of every container from a folder that bears the id.
+pub(super) fn itself() -> Option<ContainerId> {
+    container_of(&std::fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
+fn container_of(mounts: &str) -> Option<ContainerId> {
+    let ids = mounts.split("/containers/").skip(1).map(|rest| rest.split('/').next().unwrap_or_default());
+    let is_id = |text: &&str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    ids.into_iter().find(is_id).map(ContainerId::new)
 }
 
 /// By its name, else by Compose's labels.
@@ -74,4 +87,22 @@ async fn unowned<E: Engine>(engine: &E, id: &ContainerId) -> Result<Option<Conta
         }
         Some(Inspected::Owned(_)) | None => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_container_is_told_from_what_the_engine_mounts_into_it() {
+        let id = "0123456789abcdef".repeat(4);
+        let inside = format!(
+            "1 2 0:1 / / rw - overlay overlay rw\n\
+             3 1 8:1 /var/lib/docker/containers/{id}/hostname /etc/hostname rw,relatime - ext4 /dev/sda1 rw\n"
+        );
+        assert_eq!(container_of(&inside), Some(ContainerId::new(id)));
+        let outside =
+            "1 2 8:1 / / rw - ext4 /dev/sda1 rw\n3 1 8:2 /var/lib/containers/storage /x rw - ext4 /dev/sda2 rw\n";
+        assert_eq!(container_of(outside), None);
+    }
 }

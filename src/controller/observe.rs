@@ -21,10 +21,17 @@ use crate::resource::observed::{
 };
 use crate::resource::spec::{ContainerSpec, NetworkMode, Port};
 
-/// Remembers what cannot change: the content behind an image id.
-#[derive(Debug, Default)]
+/// Remembers what cannot change: the content behind an image id, and where it runs itself.
+#[derive(Debug)]
 pub struct Observer {
     images: Mutex<BTreeMap<ImageId, Arc<ImageInfo>>>,
+    itself: Option<ContainerId>,
+}
+
+impl Default for Observer {
+    fn default() -> Self {
+        Self { images: Mutex::default(), itself: adoption::itself() }
+    }
 }
 
 /// What was seen a moment ago, for reconciles that only want to say something new: a probe's answer
@@ -129,7 +136,7 @@ impl Observer {
         };
         let (owned, networks, spec_image) = tokio::try_join!(owned(engine, subject, service), networks, spec_image)?;
         let adoptees = match service {
-            Some(service) => adoption::adoptees(engine, subject, service, &owned).await?,
+            Some(service) => adoption::adoptees(engine, subject, service, &owned, self.itself.as_ref()).await?,
             None => Vec::new(),
         };
         let mut observed = ServiceObserved { owned, adoptees, spec_image, ..ServiceObserved::default() };

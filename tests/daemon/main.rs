@@ -10,6 +10,7 @@ mod running;
 #[path = "../common/stack.rs"]
 mod stack;
 
+mod adopt;
 mod elsewhere;
 mod healing;
 mod hostile;
