@@ -295,7 +295,10 @@ fn a_kept_network_that_is_gone_is_let_go() {
     run.engine.observed.networks.remove("shop_default");
     run.engine.observed.owned[0].state = Exited;
     run.engine.observed.owned[0].exit_code = Some(1);
+    let before = run.engine.observed.owned[0].id.clone();
     run.run();
+    // Docker takes no container off a network that is gone.
+    assert_ne!(run.engine.observed.named("kafka").unwrap().id, before);
     assert!(!run.engine.observed.named("kafka").unwrap().endpoints.contains_key("shop_default"));
 }
 
