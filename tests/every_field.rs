@@ -99,9 +99,8 @@ fn table() -> Vec<(&'static str, At)> {
         ("spec.files[].uid", File("all", "/etc/em.conf", "640 7:8 em = 1")),
         ("spec.files[].gid", File("all", "/etc/em.conf", "640 7:8 em = 1")),
         ("spec.files[].content", File("all", "/srv/inline", "644 0:0 inline")),
-        // `Restart` is what a changed content does in any case.
-        ("spec.files[].onChange", NotYet("files: [{ target: /a, content: a, onChange: { signal: SIGHUP } }]")),
-        ("spec.files[].onChange.signal", Parts),
+        ("spec.files[].onChange", Spec("all", "/container/files/1/signal", json!("SIGHUP"))),
+        ("spec.files[].onChange.signal", Spec("all", "/container/files/1/signal", json!("SIGHUP"))),
         ("spec.ports", Docker("all", "/Config/ExposedPorts", json!({ "80/tcp": {}, "81/udp": {} }))),
         ("spec.ports[].hostIP", Docker("all", "/HostConfig/PortBindings/80~1tcp/0/HostIp", json!("127.0.0.1"))),
         ("spec.ports[].hostPort", Docker("all", "/HostConfig/PortBindings/81~1udp/0/HostPort", json!("39281"))),

@@ -24,7 +24,7 @@ pub fn archive(service: &Service, marker: &SaltedHash) -> Archive {
     let mut tar = tar::Builder::new(Vec::new());
     // Sorted by target, whatever the order in the manifest.
     let files: BTreeMap<_, _> = service.spec.container.files.iter().map(|f| (&f.target, f)).collect();
-    for FileSpec { target, origin: _, mode, uid, gid } in files.into_values() {
+    for FileSpec { target, origin: _, mode, uid, gid, signal: _ } in files.into_values() {
         let content = service.file_content(target);
         let mut header = head(tar::EntryType::Regular, *mode);
         header.set_uid((*uid).into());
@@ -32,6 +32,15 @@ pub fn archive(service: &Service, marker: &SaltedHash) -> Archive {
         header.set_size(content.len() as u64);
         tar.append_data(&mut header, relative(target), content).expect("writing to memory");
     }
+    end(tar, marker)
+}
+
+/// Nothing but the marker: the files are there.
+pub fn marker_alone(marker: &SaltedHash) -> Archive {
+    end(tar::Builder::new(Vec::new()), marker)
+}
+
+fn end(mut tar: tar::Builder<Vec<u8>>, marker: &SaltedHash) -> Archive {
     let mut header = head(tar::EntryType::Symlink, 0o777);
     tar.append_link(&mut header, relative(MARKER_PATH), marker.to_string()).expect("writing to memory");
     Archive(Bytes::from(tar.into_inner().expect("writing to memory")))

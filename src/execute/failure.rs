@@ -1,5 +1,6 @@
 //! What a failed call means to a planner.
 
+use super::reload::OPERATION;
 use crate::engine::{Class, EngineError, ErrorKind};
 use crate::plan::types::Failure;
 use crate::resource::status::Reason;
@@ -24,7 +25,7 @@ pub fn failure(error: &EngineError) -> Failure {
         | ErrorKind::Unsupported
         | ErrorKind::Other => match error.operation {
             "start container" => Reason::StartFailed,
-            "update limits of container" => Reason::UpdateFailed,
+            "update limits of container" | OPERATION => Reason::UpdateFailed,
             op if op.starts_with("create") => Reason::CreateFailed,
             _ => Reason::RetriesExhausted,
         },

@@ -7,6 +7,7 @@
 
 mod failure;
 mod files;
+mod reload;
 
 use std::fmt;
 
@@ -134,6 +135,7 @@ async fn take<E: Engine>(
         Op::Upload { target, service, marker } => {
             engine.upload(id(target, created)?, &archive::archive(service, marker)).await
         }
+        Op::Reload { target, signal, marker } => reload::reload(engine, id(target, created)?, signal, marker).await,
         Op::SetRestartPolicy { target, policy } => engine.set_restart_policy(id(target, created)?, *policy).await,
         Op::UpdateLimits { target, limits } => engine.update_limits(id(target, created)?, limits).await,
         Op::Start(target) => engine.start(id(target, created)?).await,

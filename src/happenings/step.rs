@@ -48,6 +48,10 @@ fn told(step: &Step, generation: u64) -> (EventReason, String) {
             let files: Vec<_> = service.spec.container.files.iter().map(|f| f.target.as_str()).collect();
             (EventReason::FilesUploaded, format!("{} into {}", files.join(", "), target.name()))
         }
+        Op::Reload { target, signal, .. } => (
+            EventReason::Signalled,
+            format!("{signal} to the process of {}, since its files have changed", target.name()),
+        ),
         Op::SetRestartPolicy { target, policy } => {
             (EventReason::Updated, format!("restart policy of {} set to {policy}", target.name()))
         }

@@ -36,6 +36,9 @@ impl fmt::Display for Op {
                 let files: Vec<_> = service.spec.container.files.iter().map(|x| x.target.as_str()).collect();
                 write!(f, "upload {} into container {}", files.join(", "), target.name())
             }
+            Self::Reload { target, signal, .. } => {
+                write!(f, "send {signal} to the process of container {}", target.name())
+            }
             Self::SetRestartPolicy { target, policy } => {
                 write!(f, "set restart policy of container {} to {policy}", target.name())
             }

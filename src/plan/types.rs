@@ -195,7 +195,7 @@ pub enum Action {
     Replace,
     /// Back to the container before, since the new one did not become Ready.
     RollBack,
-    /// In place: name, restart policy, limits, network attachments.
+    /// In place: name, restart policy, limits, files with a signal, network attachments.
     Update,
     Restart,
     Stop,
@@ -229,7 +229,7 @@ pub struct Step {
     pub cause: Cause,
 }
 
-/// One engine call each. There is no pull: pulls belong to the controller, since one serves many.
+/// One engine call each, but for [`Op::Reload`]. There is no pull: pulls belong to the controller, since one serves many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     CreateContainer(Box<ContainerCreate>),
@@ -245,6 +245,12 @@ pub enum Op {
     Upload {
         target: Target,
         service: Arc<Service>,
+        marker: SaltedHash,
+    },
+    /// Its first process gets `signal`; then `marker` says that it knows of its files.
+    Reload {
+        target: Target,
+        signal: String,
         marker: SaltedHash,
     },
     SetRestartPolicy {

@@ -99,7 +99,7 @@ pub fn advice(reason: Reason) -> Advice {
         }
         Reason::UpdateFailed => act(
             "its container could not be changed in place, and goes on as it is",
-            "the message has the engine's words; correct the manifest (memory below what is in use is refused), or `env-manager restart NAME`",
+            "the message has the engine's words; correct the manifest (memory below what is in use is refused; `onChange: {signal: …}` needs a `/bin/sh` in the image)",
         ),
         Reason::RetriesExhausted => act(
             "an action failed as often as `retry.max_attempts` allows",

@@ -21,6 +21,7 @@ pub enum EventReason {
     Connected,
     Disconnected,
     FilesUploaded,
+    Signalled,
     Removed,
     ActionFailed,
     // What others did there, or what happened by itself.
@@ -86,6 +87,7 @@ impl EventReason {
         Self::Connected,
         Self::Disconnected,
         Self::FilesUploaded,
+        Self::Signalled,
         Self::Removed,
         Self::ActionFailed,
         Self::ContainerCreated,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::desired::Service;
-use super::spec::{ContainerSpec, ServiceSpec};
+use super::spec::{ContainerSpec, FileSpec, ServiceSpec};
 
 /// `v1:` and 32 hexadecimal digits: what a container was created from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,11 +98,28 @@ impl SaltedHash {
     pub fn of_files(service: &Service, salt: &str) -> Option<Self> {
         let files = &service.spec.container.files;
         (!files.is_empty()).then(|| {
-            let heads: Vec<_> =
-                files.iter().map(|f| format!("{}:{:o}:{}:{}", f.target, f.mode, f.uid, f.gid)).collect();
+            let heads: Vec<_> = files.iter().map(file_head).collect();
             let contents = files.iter().map(|f| service.file_content(&f.target));
             Self::of(salt, heads.iter().map(String::as_bytes).zip(contents))
         })
+    }
+
+    /// Of what cannot be changed in a running container: the files without a signal, and which ones
+    /// have one. `None` where none has one.
+    pub fn of_fixed_files(service: &Service, salt: &str) -> Option<Self> {
+        let files = &service.spec.container.files;
+        files.iter().any(|f| f.signal.is_some()).then(|| {
+            let fixed = |f: &FileSpec| f.signal.is_none();
+            let heads: Vec<_> = files.iter().map(|f| if fixed(f) { file_head(f) } else { f.target.clone() }).collect();
+            let contents = files.iter().map(|f| if fixed(f) { service.file_content(&f.target) } else { &[] });
+            Self::of(salt, heads.iter().map(String::as_bytes).zip(contents))
+        })
+    }
+
+    /// Of files that are there and that the process was not told of yet: equal to no hash of files.
+    #[must_use]
+    pub fn unsignalled(&self) -> Self {
+        Self { salt: self.salt.clone(), hash: format!("{}:unsignalled", self.hash) }
     }
 
     /// The same, salted as `self` is, of another service state: equal iff nothing changed.
@@ -112,6 +129,10 @@ impl SaltedHash {
 
     pub fn matches_files(&self, service: &Service) -> bool {
         Self::of_files(service, &self.salt).as_ref() == Some(self)
+    }
+
+    pub fn matches_fixed_files(&self, service: &Service) -> bool {
+        Self::of_fixed_files(service, &self.salt).as_ref() == Some(self)
     }
 
     fn of<'a>(salt: &str, parts: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
@@ -140,6 +161,10 @@ impl TryFrom<String> for SaltedHash {
     fn try_from(text: String) -> Result<Self, String> {
         Self::parse(&text).ok_or_else(|| format!("not a salted hash: `{text}`"))
     }
+}
+
+fn file_head(file: &FileSpec) -> String {
+    format!("{}:{:o}:{}:{}", file.target, file.mode, file.uid, file.gid)
 }
 
 impl fmt::Display for SaltedHash {

@@ -9,6 +9,8 @@ pub const SOURCE: &str = "dev.env-manager.source";
 pub const SERVICE: &str = "dev.env-manager.service";
 pub const SPEC_HASH: &str = "dev.env-manager.spec-hash";
 pub const SECRETS_HASH: &str = "dev.env-manager.secrets-hash";
+/// Where files have a signal: of what cannot be changed in a running container.
+pub const FILES_HASH: &str = "dev.env-manager.files-hash";
 /// Names of the environment variables whose values are masked for ever, separated by commas.
 pub const SECRET_ENV: &str = "dev.env-manager.secret-env";
 /// The restart policy at creation: what is stopped on purpose gets `no`, and a rollback needs to know.

@@ -77,7 +77,7 @@ pub struct Container {
     pub health: Option<Health>,
     pub owner: Owner,
     /// Its configuration in the words of a spec, for drift. Networks and volumes by their names on
-    /// the engine; `files` is empty `files_marker`), and so is `secret_env`: variables
+    /// the engine; `files` is empty (see `files_marker`), and so is `secret_env`: variables
     /// that `owner.secret_env` names are dropped when read.
     pub config: ContainerSpec,
     pub image_id: ImageId,
@@ -116,6 +116,8 @@ pub struct Owner {
     pub service: String,
     pub spec_hash: SpecHash,
     pub secrets_hash: Option<SaltedHash>,
+    /// Of the files that cannot be changed in place, where there are others.
+    pub files_hash: Option<SaltedHash>,
     /// Names of the variables whose values are masked.
     pub secret_env: BTreeSet<String>,
     /// At creation.
@@ -139,6 +141,7 @@ impl Owner {
             service: text(labels::SERVICE),
             spec_hash: SpecHash(text(labels::SPEC_HASH)),
             secrets_hash: labels.get(labels::SECRETS_HASH).and_then(|h| SaltedHash::parse(h)),
+            files_hash: labels.get(labels::FILES_HASH).and_then(|h| SaltedHash::parse(h)),
             secret_env: list(labels::SECRET_ENV),
             sets: list(labels::SETS),
             restart_policy: labels.get(labels::RESTART_POLICY).and_then(|p| RestartPolicy::parse(p)),

@@ -371,6 +371,10 @@ pub struct FileSpec {
     pub uid: u32,
     #[serde(default)]
     pub gid: u32,
+    /// A changed content is put into the running container, and its first process gets this signal
+    /// (`SIGHUP`, or a number). `None`: it takes another container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
 }
 
 /// Where a file's content comes from; the content itself is in `Desired`.

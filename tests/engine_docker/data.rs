@@ -12,7 +12,8 @@ use env_manager::resource::secret::Secret;
 use env_manager::resource::spec::{ContainerSpec, FileOrigin, FileSpec, Mount, MountSource, Security, VolumeSpec};
 
 fn service_with_file(scope: &Scope, target: &str, content: &str) -> Service {
-    let file = FileSpec { target: target.to_owned(), origin: FileOrigin::Inline, mode: 0o640, uid: 3, gid: 4 };
+    let file =
+        FileSpec { target: target.to_owned(), origin: FileOrigin::Inline, mode: 0o640, uid: 3, gid: 4, signal: None };
     let service = crate::common::service(ContainerSpec { files: vec![file], ..scope.spec("a") });
     let files = [(target.to_owned(), Secret::new(content))].into();
     Service::new("web", service.spec, service.secret_env, files)

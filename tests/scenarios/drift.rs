@@ -232,3 +232,65 @@ fn a_moved_tag_replaces_the_container() {
     stack.run(&["down"]).exits(0);
     docker(&["rmi", &image]);
 }
+
+/// Says in a file what it reads, at its start and at each SIGHUP.
+fn reader(content: &str, fixed: &str, more: &str) -> String {
+    let script = "trap 'read x < /etc/read; echo $$x >> /tmp/seen' HUP; read x < /etc/read; echo $$x >> /tmp/seen; \
+                  while true; do sleep 1 & wait $$!; done";
+    let files = format!(
+        "files:\n  - {{ target: /etc/read, content: \"{content}\\n\", onChange: {{ signal: SIGHUP }} }}\n  \
+         - {{ target: /etc/fixed, content: \"{fixed}\\n\" }}"
+    );
+    let image = crate::stack::engine::IMAGE;
+    crate::stack::service("web", &format!("image: {image}\ncommand: [sh, -c, \"{more}{script}\"]\n{files}"))
+}
+
+#[test]
+fn p10_a_changed_file_with_a_signal_is_put_into_the_running_container_and_its_process_told() {
+    let stack = Stack::new("signal");
+    stack.describe(&[reader("one", "a", "")]);
+    stack.apply().exits(0);
+    let seen = |lines: &str| {
+        crate::stack::soon("it to read", || (stack.exec("web", &["cat", "/tmp/seen"]) == lines).then_some(()))
+    };
+    seen("one");
+    let before = stack.inspect("web");
+    stack.describe(&[reader("two", "a", "")]);
+    let plan = stack.plan().exits(2);
+    assert_eq!(plan.change("web")["action"], "update", "{plan}");
+    stack.apply().exits(0);
+    seen("one\ntwo");
+    let after = stack.inspect("web");
+    assert_eq!((&after["Id"], &after["State"]), (&before["Id"], &before["State"]));
+    assert_eq!(stack.exec("web", &["cat", "/etc/read"]), "two");
+    stack.is_converged(&["web"]);
+    // The restart policy is as it was: Docker starts it again.
+    let killed = std::process::Command::new("kill").args(["-9", &after["State"]["Pid"].to_string()]).status();
+    assert!(killed.unwrap().success());
+    crate::stack::soon("a restart by Docker", || (stack.inspect("web")["RestartCount"] == 1).then_some(()));
+    // What the process does not read again takes another container.
+    stack.describe(&[reader("two", "b", "")]);
+    stack.apply().exits(0);
+    assert_ne!(stack.inspect("web")["Id"], before["Id"]);
+    stack.is_converged(&["web"]);
+}
+
+#[test]
+fn a_signal_that_cannot_be_sent_is_reported_and_the_container_goes_on() {
+    let stack = Stack::new("signal-refused");
+    let without_shell = "busybox rm /bin/sh; ";
+    stack.describe(&[reader("one", "a", without_shell)]);
+    stack.apply().exits(0);
+    crate::stack::soon("it to read", || (stack.exec("web", &["ls", "/tmp"]).contains("seen")).then_some(()));
+    let before = stack.inspect("web");
+    stack.describe(&[reader("two", "a", without_shell)]);
+    let ran = stack.apply_with(&["--timeout", "30s"]);
+    let said = ran.service("web");
+    assert_eq!((ran.code, text(&said["reason"]).as_str()), (Some(3), "UpdateFailed"), "{ran}");
+    assert!(text(&said["message"]).contains("/bin/sh"), "{ran}");
+    ran.is_ready("web");
+    let after = stack.inspect("web");
+    assert_eq!((&after["Id"], &after["State"]), (&before["Id"], &before["State"]));
+    // It was never told, so it is not done.
+    assert_eq!(stack.plan().exits(2).change("web")["action"], "update");
+}

@@ -16,6 +16,7 @@ fn service(targets: &[&str]) -> Service {
         mode: 0o640,
         uid: 7,
         gid: 8,
+        signal: None,
     };
     let container = ContainerSpec {
         image: ImageRef::parse("x:1").unwrap(),

@@ -8,6 +8,7 @@
 //! | [`fields`] | single fields that have a shape of their own |
 //! | [`process`] | command, environment, secrets |
 //! | [`storage`] | volumes, tmpfs, files, devices |
+//! | [`on_change`] | what a changed content of a file does |
 //! | [`network`] | ports and networks of a service |
 //! | [`limits`] | resources, security, ulimits |
 //! | [`probe`] | probes |
@@ -17,6 +18,7 @@ mod fields;
 pub(super) mod infra;
 mod limits;
 mod network;
+mod on_change;
 pub(super) mod probe;
 mod process;
 pub(super) mod service;

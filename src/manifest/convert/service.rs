@@ -131,6 +131,8 @@ impl Convert<'_> {
         let (stop_signal, stop_grace) = self.stop(stop.as_ref());
         let pid_mode = self.namespace("pidMode", pid_mode.as_ref(), &["host"]);
         let ipc_mode = self.namespace("ipcMode", ipc_mode.as_ref(), &["none", "private", "shareable", "host"]);
+        let read_only_root = security.as_ref().and_then(|s| self.get(s.read_only_root_filesystem.as_ref()));
+        self.check_signals(files.as_ref(), &file_specs, read_only_root == Some(true), pid_mode.as_ref());
         let restart = self.restart(restart.as_ref(), restart_max_retries.as_ref());
         let (depends_on, mut depends_places) = self.depends_on(depends_on.as_ref());
         let depends_on =

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use super::Convert;
 use super::network::engine_name;
 use super::process::MAX_SMALL_FILE;
-use crate::manifest::finding::{Finding, suggestion};
-use crate::manifest::form::container::{
-    DeviceForm, DeviceRequestForm, FileForm, OnChangeForm, SecretFileForm, VolumeMountForm,
-};
+use crate::manifest::finding::Finding;
+use crate::manifest::form::container::{DeviceForm, DeviceRequestForm, FileForm, SecretFileForm, VolumeMountForm};
 use crate::manifest::outside::Content;
 use crate::manifest::scalar::{Mode, MountWord, PropagationWord, Scalar, ScalarType, SelinuxWord};
 use crate::manifest::span::{Span, Spanned};
@@ -261,7 +259,7 @@ impl Convert<'_> {
         let FileForm { target, source, content, mode, uid, gid, on_change } = &form.value;
         let mode = self.get(mode.as_ref()).map_or(0o644, |m| m.0);
         let (uid, gid) = (self.get(uid.as_ref()).unwrap_or(0), self.get(gid.as_ref()).unwrap_or(0));
-        self.on_change(on_change.as_ref());
+        let signal = self.on_change(on_change.as_ref());
         let Some(target) = target else {
             self.error(form.span, "a file without `target`");
             return None;
@@ -287,19 +285,7 @@ impl Convert<'_> {
                 return None;
             }
         };
-        Some((FileSpec { target: target_path, origin, mode, uid, gid }, Secret::new(content)))
-    }
-
-    fn on_change(&mut self, form: Option<&Spanned<ShortOr<OnChangeForm>>>) {
-        let Some(form) = form else { return };
-        match &form.value {
-            ShortOr::Short(word) if word == "Restart" => {}
-            ShortOr::Short(word) => {
-                let suggestion = suggestion(word, ["Restart"]);
-                self.error_help(form.span, format!("unknown word `{word}`{suggestion}"), "it is `Restart`");
-            }
-            ShortOr::Long(_) => self.not_yet(form.span, "onChange: {signal: …}"),
-        }
+        Some((FileSpec { target: target_path, origin, mode, uid, gid, signal }, Secret::new(content)))
     }
 
     fn secret_file(&mut self, form: &Spanned<SecretFileForm>) -> Option<(FileSpec, Secret)> {
@@ -318,7 +304,8 @@ impl Convert<'_> {
         let target_path = self.target(&target_text, target.span)?;
         let (source, span) = self.secret_source(from_file.as_ref(), from_env.as_ref(), target.span)?;
         let content = self.secret_value(&source, span, false, false)?;
-        Some((FileSpec { target: target_path, origin: FileOrigin::Secret(source), mode, uid, gid }, content))
+        let origin = FileOrigin::Secret(source);
+        Some((FileSpec { target: target_path, origin, mode, uid, gid, signal: None }, content))
     }
 
     /// By host path, since their order means nothing.

@@ -82,7 +82,7 @@ pub struct FileForm {
     pub uid: Option<Scalar<u32>>,
     /// Group, by number. Default: 0.
     pub gid: Option<Scalar<u32>>,
-    /// What a changed content does. Default: `Restart`, which replaces the container. `{signal: …}` is not yet supported.
+    /// What a changed content does. Default: `Restart`, which replaces the container. With `{signal: …}` it is put into the running container, and the process is told.
     pub on_change: Option<Spanned<ShortOr<OnChangeForm>>>,
 }
 
@@ -90,7 +90,7 @@ pub struct FileForm {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "OnChange")]
 pub struct OnChangeForm {
-    /// Not yet supported.
+    /// For the first process of the container, once its new file is there: `SIGHUP`. One for all files of a service. The image needs a `/bin/sh`. Required.
     pub signal: Option<Scalar<String>>,
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`values`] | what single fields mean |
 //! | [`limits`] | hostile input: bombs, depth, size |
+//! | [`on_change`] | what a changed content of a file does |
 //! | [`hash`] | P18: what the hash of a spec depends on, and what not |
 //! | [`overrides`] | `[[service_overrides]]` |
 //!
@@ -11,6 +12,7 @@
 
 mod hash;
 mod limits;
+mod on_change;
 mod overrides;
 mod values;
 

@@ -29,9 +29,9 @@ impl Diff<'_> {
     }
 
     /// What files hold is compared by hashes.
-    pub(super) fn contents(&mut self, field: impl Into<String>) {
+    pub(super) fn contents(&mut self, field: impl Into<String>, closed_by: ClosedBy) {
         let (old, new) = (Some("earlier contents".to_owned()), Some("new contents".to_owned()));
-        self.push_as(field, old, new, ClosedBy::Replace, Cause::SpecChanged);
+        self.push_as(field, old, new, closed_by, Cause::SpecChanged);
     }
 
     /// A field that nobody but a spec sets.

@@ -184,7 +184,10 @@ fn compare(
         None => d.push("files", None, targets),
         Some(_) if uploaded.is_empty() => d.push("files", Some("uploaded".to_owned()), None),
         Some(marker) if marker.matches_files(service) => {}
-        Some(_) => d.contents("files"),
+        Some(_) => {
+            let rest_is_same = container.owner.files_hash.as_ref().is_some_and(|h| h.matches_fixed_files(service));
+            d.contents("files", if rest_is_same { ClosedBy::InPlace } else { ClosedBy::Replace });
+        }
     }
     let show_device = |x: &crate::resource::spec::Device| format!("{}:{}:{}", x.host, x.container, x.permissions);
     d.set("devices", &was.devices.iter().map(show_device).collect(), &devices.iter().map(show_device).collect());

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::diff::Diff;
 use crate::plan::service::file_bind;
+use crate::plan::types::ClosedBy;
 use crate::resource::desired::Service;
 use crate::resource::observed::Container;
 use crate::resource::spec::{Mount, MountSource};
@@ -45,7 +46,7 @@ pub(super) fn compare_mounts(d: &mut Diff<'_>, service: &Service, container: &Co
             });
             match bound {
                 Some(path) if path.ends_with(&wanted) => {}
-                Some(_) => d.contents(format!("files.{target}")),
+                Some(_) => d.contents(format!("files.{target}"), ClosedBy::Replace),
                 None => d.push(format!("files.{target}"), None, Some("bound".to_owned())),
             }
         }

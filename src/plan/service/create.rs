@@ -52,11 +52,12 @@ impl Run<'_> {
     /// What inspect and the marker show missing, of one that does not run.
     pub fn complete_steps(&self, container: &Container) -> Vec<Step> {
         let mut steps = self.attachment_steps(container, Cause::Resumed);
-        if container.files_marker.is_none() && self.measure != Measure::Itself {
+        let never_uploaded = container.files_marker.is_none() && self.measure != Measure::Itself;
+        if never_uploaded || self.files_differ_in_place(container) {
             steps.extend(self.upload(existing(container), Cause::Resumed));
         }
         // What the engine has refused keeps nothing from starting.
-        if !self.limits_were_refused() {
+        if !self.in_place_was_refused() {
             steps.extend(self.limits_step(container));
         }
         steps
@@ -84,12 +85,14 @@ impl Run<'_> {
         let container = &service.spec.container;
         let secret_env: Vec<_> = container.secret_env.keys().map(String::as_str).collect();
         let secrets = SaltedHash::of_secrets(service, &policy.salt).map(|h| h.to_string());
+        let fixed_files = SaltedHash::of_fixed_files(service, &policy.salt).map(|h| h.to_string());
         [
             (labels::STACK, Some(policy.stack.clone())),
             (labels::SOURCE, Some(policy.source.0.clone())),
             (labels::SERVICE, Some(service.name.to_string())),
             (labels::SPEC_HASH, Some(service.hash.0.clone())),
             (labels::SECRETS_HASH, secrets),
+            (labels::FILES_HASH, fixed_files),
             (labels::SECRET_ENV, (!secret_env.is_empty()).then(|| secret_env.join(","))),
             (labels::RESTART_POLICY, Some(container.restart.to_string())),
             (labels::REVISION, Some(policy.revision.to_string())),

@@ -24,7 +24,7 @@
 //! | [`gates`] | what must hold before something is created or started |
 //! | [`create`] | everything that a container is created with |
 //! | [`attach`] | networks and namespaces |
-//! | [`limits`] | limits that are changed in place |
+//! | [`in_place`] | limits and files that are changed in place |
 //! | [`steps`] | the few sequences that all of these share |
 
 mod adopt;
@@ -34,7 +34,7 @@ mod crash;
 mod create;
 mod gates;
 mod hold;
-mod limits;
+mod in_place;
 mod replace;
 mod rollback;
 mod run;

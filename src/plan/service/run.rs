@@ -240,9 +240,10 @@ impl<'a> Run<'a> {
             steps.extend(self.attachment_steps(current, cause));
             d.changes.extend(self.attachment_changes(current, cause));
         }
-        let limits = self.limits_step(current).filter(|_| current.state != RunState::Paused);
-        let limits_come_last = self.limits_were_refused();
-        steps.extend(limits.clone().filter(|_| !limits_come_last));
+        let (mut in_place, in_place_last) = (self.in_place_steps(current), self.in_place_was_refused());
+        if !in_place_last {
+            steps.append(&mut in_place);
+        }
         if !steps.is_empty() {
             d.mend(steps);
         } else if self.cx.restart_asked && self.cast.old.is_none() {
@@ -262,8 +263,8 @@ impl<'a> Run<'a> {
             d.verdict.stalled &= !self.rolls_back();
             self.then_remove(d, Some(old));
         }
-        if let Some(limits) = limits.filter(|_| limits_come_last && d.has_no_steps()) {
-            d.mend(vec![limits]);
+        if !in_place.is_empty() && d.has_no_steps() {
+            d.mend(in_place);
         }
     }
 

@@ -214,6 +214,7 @@ impl Case {
             mode: 0o644,
             uid: 0,
             gid: 0,
+            signal: None,
         });
         self.files.insert(target.to_owned(), Secret::new(content));
         self

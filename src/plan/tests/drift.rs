@@ -356,7 +356,7 @@ fn the_document_has_a_row_for_every_field() {
         let name = family.map_or_else(|| text(field), |f| format!("{f}.NAME"));
         fields.insert(name, word);
     }
-    fields.insert(text("files"), "replace");
+    fields.insert(text("files"), "replace; with `onChange: {signal: …}`: in place"); // `reload` has the tests
     fields.insert(text("containerName"), "in place");
     for (field, word) in &fields {
         let row = rows.get(field.as_str()).unwrap_or_else(|| panic!("docs/drift.md has no row for `{field}`"));

@@ -64,6 +64,13 @@ impl Engine {
                 container.endpoints.remove(network);
             }
             Op::Upload { target, marker, .. } => self.find(target)?.files_marker = Some(marker.clone()),
+            Op::Reload { target, marker, .. } => {
+                let container = self.find(target)?;
+                if container.state != RunState::Running {
+                    return Err("409: the container does not run".to_owned());
+                }
+                container.files_marker = Some(marker.clone());
+            }
             Op::SetRestartPolicy { target, policy } => self.find(target)?.config.restart = *policy,
             Op::UpdateLimits { target, limits } => {
                 let container = self.find(target)?;

@@ -10,7 +10,7 @@
 //! | [`promises`] | P3, P4, P5, P7, P8, P9, P11 |
 //! | [`adoption`] | what is not ours, and is observed or taken over |
 //! | [`drift`] | every field of a spec |
-//! | [`limits`] | limits that are changed in place |
+//! | [`limits`], [`reload`] | limits and files that are changed in place |
 
 mod adoption;
 mod case;
@@ -21,6 +21,7 @@ mod drift;
 mod engine;
 mod limits;
 mod promises;
+mod reload;
 mod resources;
 mod rollback;
 mod services;

@@ -383,6 +383,7 @@ fn target(op: &Op) -> Option<&Target> {
         Op::Connect { target, .. }
         | Op::Disconnect { target, .. }
         | Op::Upload { target, .. }
+        | Op::Reload { target, .. }
         | Op::SetRestartPolicy { target, .. }
         | Op::UpdateLimits { target, .. }
         | Op::Start(target)
