@@ -46,8 +46,9 @@ impl Convert<'_> {
         pid_mode: Option<&NamespaceMode>,
     ) {
         let Some(first) = files.iter().find_map(|f| f.signal.as_deref()) else { return };
-        let places = forms.into_iter().flatten().filter_map(|f| f.value.on_change.as_ref());
-        let span = places.filter(|o| matches!(o.value, ShortOr::Long(_))).map(|o| o.span).last().unwrap_or_default();
+        let mut places = forms.into_iter().flatten().filter_map(|f| f.value.on_change.as_ref());
+        let long = places.rfind(|o| matches!(o.value, ShortOr::Long(_)));
+        let span = long.map(|o| o.span).unwrap_or_default();
         if let Some(other) = files.iter().filter_map(|f| f.signal.as_deref()).find(|s| *s != first) {
             let message = format!("the files of a service have one signal, and these have {first} and {other}");
             self.error(span, message);

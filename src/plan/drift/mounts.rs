@@ -64,9 +64,9 @@ fn same_mount(old: &Mount, new: &Mount) -> bool {
         }
         (MountSource::Anonymous, MountSource::Anonymous) => true,
         (
-            MountSource::Bind { path: a, propagation: pa, selinux: _ },
-            MountSource::Bind { path: b, propagation: pb, selinux: _ },
-        ) => a.trim_end_matches('/') == b.trim_end_matches('/') && unset_or_same(pa.as_ref(), pb.as_ref()),
+            MountSource::Bind { path: a, propagation: pa, selinux: sa },
+            MountSource::Bind { path: b, propagation: pb, selinux: sb },
+        ) => a.trim_end_matches('/') == b.trim_end_matches('/') && unset_or_same(pa.as_ref(), pb.as_ref()) && sa == sb,
         (MountSource::Tmpfs { size: sa, mode: ma }, MountSource::Tmpfs { size: sb, mode: mb }) => {
             unset_or_same(sa.as_ref(), sb.as_ref()) && unset_or_same(ma.as_ref(), mb.as_ref())
         }
@@ -80,7 +80,11 @@ fn show_mount(mount: &Mount) -> String {
         MountSource::Volume { name, subpath: None } => name.clone(),
         MountSource::Volume { name, subpath: Some(path) } => format!("{name}/{path}"),
         MountSource::Anonymous => "anonymous volume".to_owned(),
-        MountSource::Bind { path, .. } => path.clone(),
+        MountSource::Bind { path, propagation, selinux } => {
+            let words = propagation.iter().cloned().chain(selinux.map(|label| format!("label {label}")));
+            let words: Vec<_> = words.collect();
+            if words.is_empty() { path.clone() } else { format!("{path} ({})", words.join(", ")) }
+        }
         MountSource::Tmpfs { size: Some(size), .. } => format!("tmpfs of {size}"),
         MountSource::Tmpfs { size: None, .. } => "tmpfs".to_owned(),
     };
