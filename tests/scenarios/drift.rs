@@ -251,7 +251,7 @@ fn p10_a_changed_file_with_a_signal_is_put_into_the_running_container_and_its_pr
     stack.describe(&[reader("one", "a", "")]);
     stack.apply().exits(0);
     let seen = |lines: &str| {
-        crate::stack::soon("it to read", || (stack.exec("web", &["cat", "/tmp/seen"]) == lines).then_some(()))
+        crate::stack::soon("it to read", || (stack.exec("web", &["cat", "/tmp/seen"]) == lines).then_some(()));
     };
     seen("one");
     let before = stack.inspect("web");
