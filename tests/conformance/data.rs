@@ -35,7 +35,8 @@ scenarios![
 
 fn with_file(rig: &impl Rig, content: &str) -> Service {
     let target = "/etc/web/web.conf".to_owned();
-    let file = FileSpec { target: target.clone(), origin: FileOrigin::Inline, mode: 0o640, uid: 3, gid: 4 };
+    let file =
+        FileSpec { target: target.clone(), origin: FileOrigin::Inline, mode: 0o640, uid: 3, gid: 4, signal: None };
     let service = service(ContainerSpec { files: vec![file], ..rig.spec("a", Behaves::Sleeps) });
     Service::new("web", service.spec, service.secret_env, [(target, Secret::new(content))].into())
 }

@@ -38,7 +38,7 @@ impl Run<'_> {
     /// finds files that nobody was told of.
     fn reload_steps(&self, container: &Container) -> Vec<Step> {
         let signal = self.service.spec.container.files.iter().find_map(|f| f.signal.clone());
-        let marker = SaltedHash::of_files(self.service, &self.cx.policy.salt);
+        let marker = SaltedHash::of_files(&self.service, &self.cx.policy.salt);
         let (Some(signal), Some(marker)) = (signal, marker) else { return Vec::new() };
         if container.state != RunState::Running || !self.files_differ_in_place(container) {
             return Vec::new();
