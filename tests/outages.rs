@@ -18,7 +18,7 @@ use private_engine::PrivateEngine;
 use running::{Daemon, service};
 use serde_json::Value;
 use stack::engine::IMAGE;
-use stack::{Stack, idle, soon, text};
+use stack::{Stack, idle, nanos, soon, text};
 
 /// Nothing of the engine's network is reached from here: so it is asked by commands in containers.
 const PROBE: &str = "probes: { startup: { exec: { command: [\"true\"] } } }";
@@ -135,6 +135,36 @@ fn p12_docker_stops_below_what_is_ready_and_comes_back() {
 #[test]
 fn p12_docker_is_killed_below_what_is_ready_and_comes_back() {
     docker_is_ended_and_comes_back("outage-killed", "KILL");
+}
+
+#[test]
+fn p08_after_an_outage_managed_services_are_started_in_order() {
+    let Some(mut engine) = PrivateEngine::with(&[IMAGE]) else { return };
+    engine.start();
+    let stack = Stack::new("outage-order");
+    let managed = |needs: &str| format!("restart: Managed\n{PROBE}\n{needs}");
+    stack.describe(&[
+        idle("db", &managed("")),
+        idle("app", &managed("dependsOn: [db]")),
+        idle("web", &managed("dependsOn: [app]")),
+    ]);
+    let daemon = daemon(&stack, &engine);
+    daemon.converged();
+    let before = containers(&engine, &stack);
+
+    engine.end("KILL");
+    says_it_is_away(&daemon);
+    engine.start();
+    daemon.converged();
+    all_run(&engine, 3);
+    assert_eq!(containers(&engine, &stack), before, "the same ones");
+    let started = ["db", "app", "web"].map(|name| {
+        let format = "{{.HostConfig.RestartPolicy.Name}} {{.State.StartedAt}}";
+        let seen = engine.docker(&["inspect", "--format", format, &stack.container(name)]);
+        nanos(&seen.strip_prefix("no ").expect("Docker has no policy for it").into())
+    });
+    assert!(started.is_sorted(), "{started:?}");
+    assert_eq!(daemon.stop(), 0);
 }
 
 /// Containers of an engine that is dead that it had created and not started.

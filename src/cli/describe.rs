@@ -39,6 +39,8 @@ pub struct DescribeReport {
     /// Who suspended it by call, and since when.
     pub suspended_by: Option<String>,
     pub backoff: Option<BackoffReport>,
+    /// How the last run of its container ended that went wrong.
+    pub ending: Option<EndingReport>,
     /// Oldest first.
     pub events: Vec<EventReport>,
     /// RFC 3339: when it was so.
@@ -98,6 +100,17 @@ pub struct BackoffReport {
     pub due_in_ms: Option<u64>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndingReport {
+    /// `exited with code 137, killed by the kernel: out of memory`
+    pub how: String,
+    /// RFC 3339; `null`: the run goes on, and does not become ready.
+    pub time: Option<String>,
+    /// What it wrote last: at most three lines of 200 characters, secrets masked.
+    pub lines: Vec<String>,
+}
+
 impl DescribeReport {
     /// `all`: the status of everything, for the dependencies.
     pub fn new(description: v1::DescribeServiceResponse, all: &StatusReport) -> Self {
@@ -113,6 +126,7 @@ impl DescribeReport {
             containers,
             suspended_by,
             backoff,
+            ending,
         } = description;
         let service = service_report(service.unwrap_or_default());
         let some = |text: String| (!text.is_empty()).then_some(text);
@@ -139,6 +153,7 @@ impl DescribeReport {
             containers,
             suspended_by: some(suspended_by),
             backoff: backoff.as_ref().map(BackoffReport::new),
+            ending: ending.map(EndingReport::new),
             events: events.into_iter().map(EventReport::new).collect(),
             time: all.time.clone(),
             spec_text: spec,
@@ -178,6 +193,20 @@ impl BackoffReport {
     }
 }
 
+impl EndingReport {
+    fn new(ending: v1::Ending) -> Self {
+        let v1::Ending { how, time, lines } = ending;
+        Self { how, time: time.as_ref().and_then(timestamp).map(|t| t.to_string()), lines }
+    }
+
+    fn text(&self, ago: &impl Fn(&str) -> Option<String>) -> String {
+        match self.time.as_deref().and_then(ago) {
+            Some(age) => format!("{}, {age} ago", self.how),
+            None => self.how.clone(),
+        }
+    }
+}
+
 impl DescribeReport {
     pub fn render(&self, width: Option<usize>) -> String {
         let now = Timestamp::parse(&self.time).unwrap_or_default();
@@ -191,6 +220,7 @@ impl DescribeReport {
         // What is indented has less room.
         let width = width.map(|w| w.saturating_sub(INDENT.len()));
         section("Conditions", self.conditions(&ago, width));
+        section("Its last words", lines_as_is(self.ending.as_ref().map(|e| &e.lines[..]).unwrap_or_default()));
         section("Depends on", self.dependencies(width));
         section("Needed by", lines(&self.dependents));
         section("Probes", self.probes(&ago, width));
@@ -236,8 +266,22 @@ impl DescribeReport {
         row("container", self.container(ago));
         row("ports", s.ports.join(", "));
         row("suspended", self.suspended_by.as_ref().map(|by| format!("by {by}")).unwrap_or_default());
+        row("restarted", self.who_restarts().unwrap_or_default().to_owned());
         row("backoff", self.backoff.as_ref().map(BackoffReport::text).unwrap_or_default());
+        row("last end", self.ending.as_ref().map(|ending| ending.text(ago)).unwrap_or_default());
         out
+    }
+
+    /// Once its process has ended.
+    fn who_restarts(&self) -> Option<&'static str> {
+        let restart = &self.spec.get("container").unwrap_or(&self.spec)["restart"];
+        match restart.as_str() {
+            Some("Managed") => Some("by env-manager, once what it needs is there; not while no daemon runs"),
+            Some("UnlessStopped" | "Always") => Some("by Docker, in any order when the engine starts"),
+            Some("No") => Some("by nobody: it is meant to end"),
+            None if restart.is_object() => Some("by Docker, while its exit code is not 0"),
+            _ => None,
+        }
     }
 
     /// `kafka 4be1f0c2a97d, running for 41s, 3 restarts`
@@ -364,6 +408,10 @@ fn indented(text: &str) -> String {
 
 fn lines(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("{}\n", clean(&names.join(", "))) }
+}
+
+fn lines_as_is(lines: &[String]) -> String {
+    as_is(&lines.join("\n"))
 }
 
 /// Lines as they were sent, which must not steer the terminal.

@@ -17,6 +17,7 @@ use crate::plan::{FieldChange, Mode, Plan};
 use crate::queue;
 use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
+use crate::resource::ending::Ending;
 use crate::resource::observed::Observed;
 use crate::resource::probe::LastTry;
 use crate::resource::spec::Adopt;
@@ -94,6 +95,16 @@ impl Seen {
     /// What differed at the last look.
     pub(super) fn changes(&self, key: &ResourceKey) -> Vec<FieldChange> {
         lock(&self.looks).get(key).map(|look| look.changes.clone()).unwrap_or_default()
+    }
+
+    /// Asks for a look. Those that are begun from now on have at least this number.
+    pub(super) fn ask(&self) -> u64 {
+        self.asked.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// The number of the last look.
+    pub(super) fn last(&self, key: &ResourceKey) -> Option<u64> {
+        lock(&self.looks).get(key).map(|look| look.asked)
     }
 
     fn of(&self, key: &ResourceKey) -> Option<Look> {
@@ -174,6 +185,11 @@ impl<E: Engine> Controller<E> {
         (self.shared.seen.of(key), last)
     }
 
+    /// How the last run of its container ended that went wrong.
+    pub fn last_end(&self, key: &ResourceKey) -> Option<Ending> {
+        self.shared.endings.of(key)
+    }
+
     /// Those that need it.
     pub fn dependents(&self, key: &ResourceKey) -> Vec<ResourceKey> {
         self.shared.graph().needed_by(key).cloned().collect()
@@ -183,7 +199,7 @@ impl<E: Engine> Controller<E> {
     /// `within`.
     pub async fn look(&self, keys: BTreeSet<ResourceKey>, within: Duration) -> BTreeSet<ResourceKey> {
         let shared = &self.shared;
-        let asked = shared.seen.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let asked = shared.seen.ask();
         let mut count = shared.seen.count.subscribe();
         for key in &keys {
             shared.look_again(key.clone(), Trigger::Asked);

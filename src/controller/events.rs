@@ -98,6 +98,7 @@ impl<E: Engine> Controller<E> {
                 // The engine tells nothing of what ended while it was down, and keeps few events: the
                 // list is the truth.
                 shared.images.refresh();
+                shared.fresh.engine_is_back(shared.seen.ask());
                 for key in self.known() {
                     shared.look_again(key, Trigger::EngineEvent);
                 }

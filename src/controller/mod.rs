@@ -20,13 +20,17 @@
 //! | `own` | which of those events are of our own making |
 //! | `revisions` | which revisions have served, and which were refused |
 //! | [`asks`] | what people ask for: look now, try again, restart |
+//! | `endings` | how runs ended, and what the process wrote last |
+//! | `fresh` | whether what is known of dependencies is news |
 //! | `telling` | what goes into the event history and the metrics |
 
 mod adoption;
 pub mod asks;
 mod clock;
 pub mod converge;
+mod endings;
 mod events;
+mod fresh;
 pub mod graph;
 pub mod intent;
 pub mod observe;
@@ -123,6 +127,8 @@ struct Shared<E: Engine> {
     observer: observe::Observer,
     recent: observe::Recent,
     seen: asks::Seen,
+    endings: endings::Endings,
+    fresh: fresh::Freshness,
     own: own::OwnActs,
     /// Counts reconciles: their ids.
     reconciles: AtomicU64,
@@ -180,6 +186,8 @@ impl<E: Engine> Controller<E> {
             observer: observe::Observer::default(),
             recent: observe::Recent::default(),
             seen: asks::Seen::default(),
+            endings: endings::Endings::default(),
+            fresh: fresh::Freshness::default(),
             own: own::OwnActs::default(),
             reconciles: AtomicU64::new(1),
             stopping: CancellationToken::new(),

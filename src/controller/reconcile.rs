@@ -22,7 +22,7 @@ use crate::resource::labels::{FAILED, NEXT, OLD};
 use crate::resource::observed::{Container, Observed};
 use crate::resource::overall::is_gone;
 use crate::resource::probe::ProbeState;
-use crate::resource::spec::PullPolicy;
+use crate::resource::spec::{DesiredState, PullPolicy};
 use crate::resource::status::{About, ConditionType, Phase, Reason, Status, StatusDraft, Truth};
 
 /// A job that goes round this often has met a planner that does not settle. It ends as a failure, so
@@ -79,7 +79,10 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
                 looked = shared.observer.observe(&*shared.engine, subject) => looked,
             };
             match looked {
-                Ok(observed) => shared.recent.put(key, observed, begun),
+                Ok(mut observed) => {
+                    shared.endings.note(key, &mut observed);
+                    shared.recent.put(key, observed, begun)
+                }
                 Err(error) => {
                     shared.weather.doubt(&error);
                     shared.publish_engine_failure(key, desired.as_deref(), &error);
@@ -88,7 +91,13 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
                 }
             }
         };
-        let mut plan = shared.plan(key, desired.as_deref(), &observed, mode);
+        let service = desired.as_ref().and_then(|d| d.spec.as_service());
+        shared.fresh.note(key, service.map(AsRef::as_ref), &observed, || shared.seen.ask());
+        let mut plan = shared.plan(key, desired.as_deref(), &observed, mode, &[]);
+        let unknown = shared.to_be_looked_at_first(key, &plan);
+        if !unknown.is_empty() {
+            plan = shared.plan(key, desired.as_deref(), &observed, mode, &unknown);
+        }
         if shared.settings.observe_only {
             plan.say_pending("only observed (`run --observe`)");
             plan.wants.image = None;
@@ -99,7 +108,9 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
         if recalled.is_none() {
             shared.count_drift(key, &plan);
             shared.seen.look(key, asked, &plan, &observed);
+            shared.was_looked_at(key);
         }
+        shared.hear_last_words(key, service.map(AsRef::as_ref), &observed, &plan).await;
 
         let Some(stage) = plan.executable() else {
             let wait = plan.wake_at.map(|at| at.since(shared.clock.now()).max(Duration::from_millis(1)));
@@ -145,9 +156,19 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
 }
 
 impl<E: Engine> Shared<E> {
-    fn plan(&self, key: &ResourceKey, desired: Option<&Desired>, observed: &Observed, mode: Mode) -> Plan {
+    /// `unknown`: dependencies of which only a memory is known.
+    fn plan(
+        &self,
+        key: &ResourceKey,
+        desired: Option<&Desired>,
+        observed: &Observed,
+        mode: Mode,
+        unknown: &[ResourceKey],
+    ) -> Plan {
+        let mut deps = self.deps(key);
+        deps.iter_mut().filter(|dep| unknown.contains(&dep.key)).for_each(|dep| dep.facts = DepFacts::default());
         let next = self.next_probe_state(key, desired, observed);
-        self.plan_with(key, desired, observed, mode, (&self.probe_state(key, desired, observed), &next))
+        self.plan_with(key, desired, observed, mode, (&self.probe_state(key, desired, observed), &next), &deps)
     }
 
     pub(super) fn plan_with(
@@ -157,8 +178,8 @@ impl<E: Engine> Shared<E> {
         observed: &Observed,
         mode: Mode,
         (probes, next_probes): (&ProbeState, &ProbeState),
+        deps: &[Dep],
     ) -> Plan {
-        let deps = self.deps(key);
         let dependents = match (mode, key.kind) {
             (Mode::Removing, _) => self.dependents(key),
             (_, Kind::Network) => self.suspended(),
@@ -166,7 +187,7 @@ impl<E: Engine> Shared<E> {
         };
         let image = self.images.state(key);
         let retry = lock(&self.retries).get(key).cloned().unwrap_or_default();
-        let restarts = self.restarts_of(key);
+        let restarts = self.restarts_of(key, desired);
         let why = self.why(key);
         let revisions = self.revisions.of(key);
         let policy = Policy {
@@ -183,7 +204,7 @@ impl<E: Engine> Shared<E> {
         let cx = PlanContext {
             now: self.clock.now(),
             engine_now: if self.local { self.clock.system() } else { self.clock.now() },
-            deps: &deps,
+            deps,
             dependents: &dependents,
             image: &image,
             probes,
@@ -201,9 +222,12 @@ impl<E: Engine> Shared<E> {
         plan(key, desired, observed, &cx)
     }
 
-    /// What has been Ready for long enough is over its crashes.
-    fn restarts_of(&self, key: &ResourceKey) -> Restarts {
+    /// What has been Ready for long enough is over its crashes, and so is what is stopped on purpose.
+    fn restarts_of(&self, key: &ResourceKey, desired: Option<&Desired>) -> Restarts {
         let mut all = lock(&self.restarts);
+        if desired.and_then(|d| d.spec.as_service()).is_some_and(|s| s.spec.state == DesiredState::Stopped) {
+            all.remove(key);
+        }
         let Some(restarts) = all.get_mut(key) else { return Restarts::default() };
         let ready = self.status.get(key).filter(|s| s.ready);
         if let Some(condition) = ready.as_ref().and_then(|s| s.condition(ConditionType::Ready)) {
@@ -213,7 +237,7 @@ impl<E: Engine> Shared<E> {
     }
 
     /// What a resource needs, with what is known of each.
-    fn deps(&self, key: &ResourceKey) -> Vec<Dep> {
+    pub(super) fn deps(&self, key: &ResourceKey) -> Vec<Dep> {
         let graph = self.graph();
         let dep = |(needed, condition): &(ResourceKey, _)| {
             let facts = self.status.get(needed).map(|s| facts(&s)).unwrap_or_default();
@@ -346,6 +370,8 @@ impl<E: Engine> Shared<E> {
         self.prober.forget(key);
         self.images.leave(key);
         self.seen.forget(key);
+        self.endings.forget(key);
+        self.fresh.forget(key);
         lock(&self.retries).remove(key);
         lock(&self.restarts).remove(key);
         self.status.set(key, None);
@@ -356,6 +382,8 @@ impl<E: Engine> Shared<E> {
             // An orphan is gone: nothing is left to be told of it.
             lock(&self.modes).remove(key);
             self.seen.forget(key);
+            self.endings.forget(key);
+            self.fresh.forget(key);
             self.status.set(key, None);
             self.wake_neighbours(key, false);
             return;

@@ -34,8 +34,8 @@ impl<E: Engine> Controller<E> {
         let mut plans = BTreeMap::new();
         for (key, (desired, observed, probes)) in order.into_iter().zip(looked) {
             let mode = shared.mode(&key);
-            let mut plan =
-                shared.plan_with(&key, desired.as_deref(), &observed, mode, (&probes, &ProbeState::default()));
+            let (deps, no_next) = (shared.deps(&key), ProbeState::default());
+            let mut plan = shared.plan_with(&key, desired.as_deref(), &observed, mode, (&probes, &no_next), &deps);
             plan.say_pending("`env-manager apply`");
             shared.publish(&key, desired.as_deref(), mode, &plan);
             plans.insert(key, plan);

@@ -98,7 +98,8 @@ impl<E: Engine> Shared<E> {
 
     /// A status has changed.
     pub(super) fn tell_status(&self, key: &ResourceKey, before: Option<&Status>, after: &Status) {
-        for happening in happenings::status_change(key, before, Some(after), self.clock.now()) {
+        let now = self.clock.now();
+        for happening in happenings::status_change(key, before, Some(after), self.endings.how(key).as_deref(), now) {
             self.settings.history.record(happening);
         }
         if let Some(container) = after.container.as_ref().filter(|_| key.kind == Kind::Service) {

@@ -26,6 +26,7 @@ use crate::resource::status::{Phase, Reason};
 use crate::state::StateDir;
 use std::collections::BTreeSet;
 
+mod crashes;
 #[cfg(feature = "sim")]
 mod wiped;
 

@@ -17,6 +17,7 @@ use crate::plan::FieldChange;
 use crate::queue;
 use crate::report::{EngineView, SourceKind, SourceView, View};
 use crate::resource::ResourceKey;
+use crate::resource::ending::Ending;
 use crate::resource::event::Actor;
 use crate::resource::overall::Kept;
 use crate::resource::probe::LastTry;
@@ -93,6 +94,8 @@ pub struct Description {
     /// By call: who, and since when.
     pub suspended_by: Option<(Actor, Timestamp)>,
     pub backoff: Option<queue::Waiting<ResourceKey>>,
+    /// How the last run of its container ended that went wrong.
+    pub ending: Option<Ending>,
 }
 
 /// What [`Environment::sync`] found.

@@ -143,6 +143,7 @@ impl<E: Engine> Environment for Handle<E> {
             containers: look.map(|l| l.containers).unwrap_or_default(),
             suspended_by: suspension.map(|s| (Actor::Caller(s.by), s.since)),
             backoff: waiting,
+            ending: controller.last_end(&key),
         })
     }
 

@@ -261,6 +261,7 @@ impl Environment for Played {
             containers: vec![service.to_owned()],
             suspended_by: None,
             backoff: None,
+            ending: None,
         })
     }
 

@@ -51,6 +51,8 @@ struct State {
     failures: VecDeque<(String, EngineError)>,
     calls: Vec<String>,
     logs: Vec<LogLine>,
+    log_reads: usize,
+    events: u64,
     next_id: u64,
 }
 
@@ -141,6 +143,11 @@ impl FakeEngine {
         let _ = self.written.send((container, Some(line)));
     }
 
+    /// How often a log was read.
+    pub fn log_reads(&self) -> usize {
+        self.lock().log_reads
+    }
+
     /// Names of containers with their states, sorted.
     pub fn containers(&self) -> Vec<(String, RunState)> {
         let state = self.lock();
@@ -178,6 +185,20 @@ impl FakeEngine {
         self.change(&id, action, f).unwrap();
     }
 
+    /// Its process ends, and Docker does not start it again. `tell`: there is an event.
+    pub fn end(&self, name: &str, exit_code: i64, tell: bool) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let container = state.containers.values_mut().find(|c| c.name == name).unwrap();
+        container.state = RunState::Exited;
+        (container.exit_code, container.finished_at) = (Some(exit_code), Some(now));
+        let container = container.clone();
+        drop(state);
+        if tell {
+            self.tell(&container, "die");
+        }
+    }
+
     /// With its endpoints, as a forced removal does.
     pub fn remove_network_behind_our_back(&self, name: &str) {
         let mut state = self.lock();
@@ -195,6 +216,10 @@ impl FakeEngine {
         if matches!(action, "die" | "destroy") {
             let _ = self.written.send((container.id.clone(), None));
         }
+        let mut state = self.lock();
+        state.events += 1;
+        let cursor = format!("{:010}.0", state.events);
+        drop(state);
         // Nobody listening is fine: an event is a hint.
         let _ = self.events.send(EngineEvent {
             kind: EventKind::Container,
@@ -202,7 +227,7 @@ impl FakeEngine {
             id: container.id.0.to_string(),
             attributes,
             time: Timestamp(0),
-            cursor: String::new(),
+            cursor,
         });
     }
 
@@ -348,7 +373,8 @@ impl Engine for FakeEngine {
 
     fn logs(&self, id: &ContainerId, options: LogOptions) -> BoxStream<'static, Result<LogLine>> {
         let LogOptions { follow, tail, since } = options;
-        let state = self.lock();
+        let mut state = self.lock();
+        state.log_reads += 1;
         let Some(container) = state.containers.get(id) else {
             return Box::pin(stream::iter([Err(not_found(id))]));
         };
@@ -388,6 +414,7 @@ impl Engine for FakeEngine {
         let mut config = spec.clone();
         config.name.clone_from(&create.name);
         config.files.clear();
+        config.restart = config.restart.on_engine();
         let mut container = Container {
             id: id.clone(),
             name: create.name.clone(),
@@ -444,7 +471,7 @@ impl Engine for FakeEngine {
             match behaviour {
                 Behaviour::Exits(code) => {
                     c.state = RunState::Exited;
-                    c.exit_code = Some(code);
+                    (c.exit_code, c.finished_at) = (Some(code), Some(now));
                 }
                 Behaviour::Healthy | Behaviour::Unhealthy => c.state = RunState::Running,
             }
@@ -453,9 +480,10 @@ impl Engine for FakeEngine {
 
     async fn stop(&self, id: &ContainerId, _: Duration) -> Result<()> {
         self.call(format!("stop {}", self.name(id))).await?;
+        let now = self.clock.now();
         self.change(id, "die", |c| {
             c.state = RunState::Exited;
-            c.exit_code = Some(0);
+            (c.exit_code, c.finished_at) = (Some(0), Some(now));
         })
     }
 
@@ -470,7 +498,7 @@ impl Engine for FakeEngine {
 
     async fn set_restart_policy(&self, id: &ContainerId, policy: RestartPolicy) -> Result<()> {
         self.call(format!("policy {} {policy}", self.name(id))).await?;
-        self.change(id, "update", |c| c.config.restart = policy)
+        self.change(id, "update", |c| c.config.restart = policy.on_engine())
     }
 
     async fn update_limits(&self, id: &ContainerId, limits: &Limits) -> Result<()> {

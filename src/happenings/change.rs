@@ -14,15 +14,18 @@ use crate::resource::units::human_duration;
 ///
 /// A first look tells of trouble alone: what is well already is no news. The words of trouble may
 /// change without its being told again (`HTTP 503`, then `HTTP 500`).
+///
+/// `ended`: how its last run did that is known of, `exited with code 1`.
 pub fn status_change(
     key: &ResourceKey,
     before: Option<&Status>,
     after: Option<&Status>,
+    ended: Option<&str>,
     now: Timestamp,
 ) -> Vec<Happening> {
     let Some(after) = after else { return Vec::new() };
     let tell = |(reason, message): (EventReason, String)| happening(key, reason, message, Actor::EnvManager);
-    let state = state_change(before, after).or_else(|| before.and_then(|before| came_up(before, after, now)));
+    let state = state_change(before, after, ended).or_else(|| before.and_then(|before| came_up(before, after, now)));
     [state, dependencies(key, before, after)].into_iter().flatten().map(tell).collect()
 }
 
@@ -56,7 +59,7 @@ fn state(status: &Status) -> Option<(EventReason, Reason)> {
     Some((told, head))
 }
 
-fn state_change(before: Option<&Status>, after: &Status) -> Option<(EventReason, String)> {
+fn state_change(before: Option<&Status>, after: &Status, ended: Option<&str>) -> Option<(EventReason, String)> {
     let now = state(after)?;
     if before.and_then(state) == Some(now) || (before.is_none() && now.0 == EventReason::Completed) {
         return None;
@@ -67,8 +70,11 @@ fn state_change(before: Option<&Status>, after: &Status) -> Option<(EventReason,
             Some(image) => format!("pulling {image}"),
             None => "pulling its image".to_owned(),
         },
-        // Docker's count in the message would make each time another event.
-        EventReason::BackOff => "its process keeps ending; Docker starts it again after a pause".to_owned(),
+        // The count in the message would make each time another event.
+        EventReason::BackOff => {
+            let how = ended.map(|how| format!(" ({how})")).unwrap_or_default();
+            format!("its process keeps ending{how}; it is started again after a pause")
+        }
         _ => after.message.clone(),
     };
     Some((now.0, message))

@@ -303,6 +303,7 @@ fn not_ready(started_at: Timestamp, message: &str) -> Draft {
 #[derive(Default)]
 struct Story {
     status: Option<Status>,
+    ended: Option<&'static str>,
 }
 
 impl Story {
@@ -315,7 +316,7 @@ impl Story {
             revision: "".into(),
         };
         let after = Status::from_draft(draft.0, about, self.status.as_ref(), now);
-        let told = status_change(&ResourceKey::service("kafka"), self.status.as_ref(), Some(&after), now);
+        let told = status_change(&ResourceKey::service("kafka"), self.status.as_ref(), Some(&after), self.ended, now);
         assert_eq!(told.iter().map(line).collect::<Vec<_>>(), expected, "at {now}");
         self.status = Some(after);
         self
@@ -381,8 +382,9 @@ fn a_restart_that_nobody_saw_begin_is_told_when_it_is_up() {
 #[test]
 fn a_crash_loop_is_the_same_event_each_time() {
     let looping = |text: &str| draft(false, Reason::CrashLoop, text, None).reconciling(Reason::CrashLoop, text);
-    let told = "kafka BackOff its process keeps ending; Docker starts it again after a pause [env-manager]";
-    Story::default()
+    let told =
+        "kafka BackOff its process keeps ending (exited with code 1); it is started again after a pause [env-manager]";
+    Story { ended: Some("exited with code 1"), ..Story::default() }
         .tells(at(1), ready(at(0)), &[])
         .tells(at(2), looping("exited with code 1; Docker has restarted it once"), &[told])
         .tells(at(3), looping("exited with code 1; Docker has restarted it 2 times"), &[])
@@ -448,7 +450,7 @@ fn a_dependency_that_fails_and_is_well_again_is_told_of_what_needs_it() {
         )
         .tells(at(3), ready(at(0)).failing("zookeeper is not ready"), &[])
         .tells(at(4), ready(at(0)), &["kafka DependencyReady everything that it needs is well again [env-manager]"]);
-    assert!(status_change(&ResourceKey::service("kafka"), None, None, at(1)).is_empty());
+    assert!(status_change(&ResourceKey::service("kafka"), None, None, None, at(1)).is_empty());
 }
 
 // ---- steps -------------------------------------------------------------------------------------

@@ -150,7 +150,13 @@ fn crash_text(container: &Container) -> String {
     match (container.state, container.restarts) {
         (RunState::Restarting, 0) => format!("{}; Docker is about to restart it", exit_text(container)),
         (RunState::Restarting, _) => format!("{}; Docker has restarted it {times}", exit_text(container)),
-        _ => format!("it has just been started again; Docker has restarted it {times}"),
+        _ => match container.exit_code {
+            Some(_) => {
+                format!("{}, and has just been started again; Docker has restarted it {times}", exit_text(container))
+            }
+            // Nobody has seen how it ended.
+            None => format!("it has just been started again; Docker has restarted it {times}"),
+        },
     }
 }
 
@@ -164,7 +170,7 @@ pub fn summary(container: &Container, observed: &ServiceObserved) -> ContainerSu
         running: container.is_running(),
         started_at: container.started_at.filter(|_| container.is_running()),
         restarts: container.restarts,
-        exit_code: container.exit_code.filter(|_| container.state == RunState::Exited),
+        exit_code: container.exit_code.filter(|_| matches!(container.state, RunState::Exited | RunState::Restarting)),
         revision: container.owner.revision.clone(),
         ports: container.published.clone(),
         stand_in: image.and_then(|i| i.labels.get(labels::STAND_IN).cloned()),

@@ -22,6 +22,7 @@ use super::{grpc, wire};
 use crate::engine::{Engine, ErrorKind, ExecResult, Inspected};
 use crate::resource::observed::Health;
 use crate::resource::probe::{Check, Probe};
+use crate::resource::secret::mask;
 use crate::resource::units::human_duration;
 
 /// For this long a peer behind a published port must keep a silent connection open.
@@ -252,17 +253,7 @@ pub(super) fn excerpt(line: &str) -> String {
     }
 }
 
-/// Whatever a container says may repeat its secrets. Values of fewer than four bytes are let
-/// through: they would mask half of our own words, and keep nothing.
+/// Whatever a container says may repeat its secrets.
 fn quoted(message: &str, target: &Target) -> String {
-    let mut text = message.to_owned();
-    for secret in &target.secrets {
-        if let Ok(value) = std::str::from_utf8(secret.reveal())
-            && value.len() >= 4
-            && text.contains(value)
-        {
-            text = text.replace(value, "<secret>");
-        }
-    }
-    text
+    mask(message, &target.secrets)
 }

@@ -68,7 +68,7 @@ pub fn advice(reason: Reason) -> Advice {
         Reason::Paused => act("somebody paused its container", "`docker unpause NAME`"),
         Reason::CrashLoop => act(
             "its process keeps ending soon after it was started",
-            "read `docker logs NAME`, then correct its command, environment or data",
+            "`env-manager describe NAME` shows its last lines (all: `docker logs NAME`); correct its command, environment or data",
         ),
         Reason::DependencyStalled => act(
             "a service that it needs cannot go on by itself",

@@ -13,6 +13,7 @@
 //! | [`canonical`] | one spelling for what a spec can say in several |
 //! | [`container`] | what the engine is asked to create |
 //! | [`observed`] | what the engine runs |
+//! | [`ending`] | how a container's last run ended, and what it wrote last |
 //! | [`event`] | what happened: the words of the event history |
 //! | [`hash`] | the versioned canonical hashes that labels carry |
 //! | [`limits`] | the limits that can be changed in a container that is there |
@@ -26,6 +27,7 @@ pub mod adoption;
 pub mod canonical;
 pub mod container;
 pub mod desired;
+pub mod ending;
 pub mod event;
 pub mod hash;
 pub mod image;

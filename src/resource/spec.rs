@@ -227,7 +227,7 @@ pub enum UpdateStrategy {
     Recreate,
 }
 
-/// Docker's own restart policy.
+/// Who starts a container again that has ended: Docker by its own policies, or env-manager.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RestartPolicy {
     No,
@@ -238,6 +238,8 @@ pub enum RestartPolicy {
     Always,
     #[default]
     UnlessStopped,
+    /// env-manager, in dependency order; `no` on the engine.
+    Managed,
 }
 
 impl RestartPolicy {
@@ -246,19 +248,26 @@ impl RestartPolicy {
         matches!(self, Self::No | Self::OnFailure { .. })
     }
 
-    /// Reads Docker's own words, as [`RestartPolicy`] prints them.
+    /// What Docker is told.
+    #[must_use]
+    pub fn on_engine(self) -> Self {
+        if self == Self::Managed { Self::No } else { self }
+    }
+
+    /// Reads Docker's own words and those of our label, as [`RestartPolicy`] prints them.
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':').unwrap_or((text, "0")) {
             ("no" | "", _) => Some(Self::No),
             ("on-failure", n) => n.parse().ok().map(|max_retries| Self::OnFailure { max_retries }),
             ("always", _) => Some(Self::Always),
             ("unless-stopped", _) => Some(Self::UnlessStopped),
+            ("managed", _) => Some(Self::Managed),
             _ => None,
         }
     }
 }
 
-/// Docker's own words: `no`, `on-failure:3`, `always`, `unless-stopped`.
+/// Docker's own words, `no`, `on-failure:3`, `always`, `unless-stopped`; and `managed`, which Docker does not know.
 impl fmt::Display for RestartPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -267,6 +276,7 @@ impl fmt::Display for RestartPolicy {
             Self::OnFailure { max_retries } => write!(f, "on-failure:{max_retries}"),
             Self::Always => f.write_str("always"),
             Self::UnlessStopped => f.write_str("unless-stopped"),
+            Self::Managed => f.write_str("managed"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What somebody does to containers and networks behind the daemon's back.
 
-use crate::stack::{Stack, docker, idle, line, service, soon, text};
+use crate::stack::{Stack, docker, idle, line, nanos, service, soon, text};
 
 /// Runs, as far as the engine knows.
 fn runs(stack: &Stack, name: &str) -> bool {
@@ -180,6 +180,70 @@ fn p13_a_process_that_ends_again_and_again_backs_off_and_says_why() {
         let status = daemon.service_is(name, "it backs off", |s| s["phase"] == "BackOff");
         let message = text(&status["message"]);
         assert!(message.contains(&format!("code {code}")), "{message}");
+    }
+}
+
+#[test]
+fn p13_a_managed_service_is_started_after_10_s_then_20_s_and_says_what_it_wrote() {
+    let stack = Stack::new("managed");
+    let body = format!(
+        "image: {}\ncommand: [sh, -c, \"echo reading; echo token is $TOKEN; echo no such table >&2; exit 3\"]\n\
+         restart: Managed\nsecretEnv: {{ TOKEN: {{ fromEnv: TOKEN }} }}",
+        crate::stack::engine::IMAGE
+    );
+    stack.describe(&[service("app", &body)]);
+    let daemon = stack.daemon_with(|command| {
+        command.env("TOKEN", "hunter2hunter2");
+    });
+    // Start and end of each run, by the engine's own clock. One that is very short may be missed.
+    let mut runs = std::collections::BTreeMap::new();
+    let pauses = soon("a pause of 20 s", || {
+        let seen = std::process::Command::new("docker").args(["inspect", &stack.container("app")]).output().ok()?;
+        let all: serde_json::Value = serde_json::from_slice(&seen.stdout).ok()?;
+        let state = &all[0]["State"];
+        if state["Status"] == "exited" {
+            runs.insert(nanos(&state["StartedAt"]), nanos(&state["FinishedAt"]));
+        }
+        let ends = runs.values().zip(runs.keys().skip(1));
+        let pauses: Vec<u128> = ends.map(|(ended, started)| (started - ended) / 1_000_000_000).collect();
+        pauses.last().is_some_and(|pause| *pause >= 20).then_some(pauses)
+    });
+    assert!(pauses[pauses.len() - 2] >= 10, "{pauses:?}");
+    assert!(pauses.len() <= 3, "the first start is followed by one at once: {pauses:?}");
+    assert_eq!(stack.inspect("app")["HostConfig"]["RestartPolicy"]["Name"], "no");
+    let status = daemon.service_is("app", "a crash loop", |s| s["phase"] == "BackOff");
+    assert!(text(&status["message"]).starts_with("exited with code 3 ("), "{status:#}");
+    daemon.told("app", "BackOff", "exited with code 3");
+    let ran = stack.run(&["describe", "app", "-o", "json"]).exits(0).fits("describe");
+    let ending = &ran.json()["ending"];
+    assert_eq!(ending["how"], "exited with code 3");
+    assert_eq!(ending["lines"], serde_json::json!(["reading", "token is <secret>", "no such table"]));
+    let told = stack.run(&["describe", "app"]).exits(0).out;
+    assert!(told.contains("no such table") && told.contains("by env-manager"), "{told}");
+    assert!(!told.contains("hunter2") && !daemon.log().contains("hunter2"), "p15");
+}
+
+#[test]
+fn out_of_memory_is_why_a_crash_loop_loops() {
+    let stack = Stack::new("oom-loop");
+    let eater = |name: &str, policy: &str| {
+        let more = "command: [sh, -c, \"echo eating; tail /dev/zero\"]\nresources: { memory: 16MiB, swap: 16MiB }";
+        service(name, &format!("image: {}\n{more}\nrestart: {policy}", crate::stack::engine::IMAGE))
+    };
+    stack.describe(&[eater("managed", "Managed"), eater("dockers", "UnlessStopped")]);
+    let daemon = stack.daemon();
+    for name in ["managed", "dockers"] {
+        daemon.service_is(name, "it is said", |s| {
+            s["phase"] == "BackOff" && text(&s["message"]).contains("killed by the kernel: out of memory")
+        });
+        daemon.told(name, "BackOff", "out of memory");
+        let ran = soon("its last words", || {
+            let ran = stack.run(&["describe", name, "-o", "json"]).exits(0);
+            ran.json()["ending"]["lines"].as_array().is_some_and(|lines| !lines.is_empty()).then_some(ran)
+        });
+        let ending = &ran.json()["ending"];
+        assert!(text(&ending["how"]).contains("out of memory"), "{ran}");
+        assert!(ending["lines"].as_array().unwrap().iter().all(|line| line == "eating"), "{ran}");
     }
 }
 

@@ -157,7 +157,7 @@ fn described() -> DescribeReport {
     };
     let description = v1::DescribeServiceResponse {
         service: Some(crate::grpc::convert::service(crate::report::ServiceReport::new("kafka", &kafka))),
-        spec: "image: confluentinc/cp-kafka:7.9.1\nports:\n- 127.0.0.1:9092:29092/tcp\n".to_owned(),
+        spec: "container:\n  image: confluentinc/cp-kafka:7.9.1\n  restart: UnlessStopped\nports:\n- 127.0.0.1:9092:29092/tcp\n".to_owned(),
         dependents: vec!["app".to_owned(), "ui".to_owned()],
         drift: vec![drift],
         plan: "kafka: change in place\n    resources.memory  2GiB → (unset)".to_owned(),
@@ -170,6 +170,11 @@ fn described() -> DescribeReport {
             key: "kafka".to_owned(),
             failures: 3,
             due_in: Some(span(Duration::from_secs(20))),
+        }),
+        ending: Some(v1::Ending {
+            how: "exited with code 1".to_owned(),
+            time: Some(moment(Timestamp(NOW.0 - 4_000))),
+            lines: vec!["ERROR no such table".to_owned(), "\u{1b}[31mleaving".to_owned()],
         }),
     };
     DescribeReport::new(description, &StatusReport::new(&all, &[]))

@@ -243,7 +243,7 @@ fn requests(requests: &[DeviceRequest], gpus: Option<i64>) -> Option<Vec<bollard
 
 pub(in crate::engine) fn restart_policy(policy: RestartPolicy) -> bollard::models::RestartPolicy {
     let (name, retries) = match policy {
-        RestartPolicy::No => (RestartPolicyNameEnum::NO, 0),
+        RestartPolicy::No | RestartPolicy::Managed => (RestartPolicyNameEnum::NO, 0),
         RestartPolicy::OnFailure { max_retries } => (RestartPolicyNameEnum::ON_FAILURE, i64::from(max_retries)),
         RestartPolicy::Always => (RestartPolicyNameEnum::ALWAYS, 0),
         RestartPolicy::UnlessStopped => (RestartPolicyNameEnum::UNLESS_STOPPED, 0),

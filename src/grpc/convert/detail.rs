@@ -9,6 +9,7 @@ use crate::plan::types::ClosedBy;
 use crate::proto::env_manager::v1;
 use crate::queue;
 use crate::report::ServiceReport;
+use crate::resource::ending::Ending;
 use crate::resource::probe::LastTry;
 use crate::resource::{Kind, ResourceKey};
 
@@ -57,8 +58,19 @@ pub fn waiting(waiting: &queue::Waiting<ResourceKey>) -> v1::KeyBackoff {
 
 /// `events`: about it, oldest first.
 pub fn description(name: &str, description: Description, events: Vec<Entry>) -> v1::DescribeServiceResponse {
-    let Description { status, spec, manifest, dependents, drift, plan, probes, containers, suspended_by, backoff } =
-        description;
+    let Description {
+        status,
+        spec,
+        manifest,
+        dependents,
+        drift,
+        plan,
+        probes,
+        containers,
+        suspended_by,
+        backoff,
+        ending: last,
+    } = description;
     v1::DescribeServiceResponse {
         service: Some(service(ServiceReport::new(name, &status))),
         spec,
@@ -71,7 +83,13 @@ pub fn description(name: &str, description: Description, events: Vec<Entry>) -> 
         containers,
         suspended_by: suspended_by.map(|(who, since)| format!("{who}, since {since}")).unwrap_or_default(),
         backoff: backoff.as_ref().map(waiting),
+        ending: last.map(ending),
     }
+}
+
+fn ending(ending: Ending) -> v1::Ending {
+    let Ending { container: _, at, how, lines } = ending;
+    v1::Ending { how, time: at.map(moment), lines }
 }
 
 fn field_drift(change: FieldChange) -> v1::FieldDrift {

@@ -12,6 +12,7 @@ use crate::report::status::{ConditionReport, DependencyReport, EngineReport, Res
 use crate::report::{KeptReport, ServiceReport, SourceReport};
 use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
+use crate::resource::ending::Ending;
 use crate::resource::event::{Actor, EventReason};
 use crate::resource::probe::{LastTry, ProbeRole};
 use crate::resource::status::Reason;
@@ -219,6 +220,12 @@ fn a_description_leaves_nothing_out() {
             failures: 2,
             due_in: Some(Duration::from_secs(4)),
         }),
+        ending: Some(Ending {
+            container: ContainerId("0123".into()),
+            at: Some(Timestamp(5_000)),
+            how: text("exited with code 1"),
+            lines: vec![text("no such table")],
+        }),
     };
     let v1::DescribeServiceResponse {
         service,
@@ -232,6 +239,7 @@ fn a_description_leaves_nothing_out() {
         containers,
         suspended_by,
         backoff,
+        ending,
     } = super::description("redis", description, Vec::new());
     assert_eq!(service.unwrap().name, "redis");
     assert_eq!(
@@ -265,6 +273,8 @@ fn a_description_leaves_nothing_out() {
     assert_eq!(suspended_by, "caller uid 0, since 1970-01-01T00:00:00.000Z");
     let due_in = Some(prost_types::Duration { seconds: 4, nanos: 0 });
     assert_eq!(backoff, Some(v1::KeyBackoff { key: text("redis"), failures: 2, due_in }));
+    let time = Some(prost_types::Timestamp { seconds: 5, nanos: 0 });
+    assert_eq!(ending, Some(v1::Ending { how: text("exited with code 1"), time, lines: vec![text("no such table")] }));
 }
 
 #[test]

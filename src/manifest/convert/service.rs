@@ -298,10 +298,7 @@ impl Convert<'_> {
             Some(RestartWord::Always) => RestartPolicy::Always,
             Some(RestartWord::No) => RestartPolicy::No,
             Some(RestartWord::OnFailure) => RestartPolicy::OnFailure { max_retries },
-            Some(RestartWord::Managed) => {
-                self.not_yet(word.map_or(Span::default(), |w| w.span), "restart: Managed");
-                RestartPolicy::UnlessStopped
-            }
+            Some(RestartWord::Managed) => RestartPolicy::Managed,
         };
         if let Some(retries) = retries.filter(|_| !matches!(policy, RestartPolicy::OnFailure { .. })) {
             self.error(retries.span, "`restartMaxRetries` means something only with `restart: OnFailure`");

@@ -116,7 +116,7 @@ pub struct ServiceForm {
     /// Log driver. Default: the engine's.
     pub logging: Option<LoggingForm>,
     /// Docker's restart policy; `No` and `OnFailure` make a one-shot, which completes with exit code 0.
-    /// Default: `UnlessStopped`.
+    /// `Managed`: the daemon starts it again, whatever its exit code, once what it needs is there. Default: `UnlessStopped`.
     pub restart: Option<Scalar<RestartWord>>,
     /// For `restart: OnFailure`: give up after so many restarts. Default: 0, without limit.
     pub restart_max_retries: Option<Scalar<u32>>,

@@ -145,6 +145,7 @@ fn p18_hashes_stay_what_they_were() {
         ("least", String::new()),
         ("short", SHORT.replace("  dependsOn: [db, cache]\n", "")),
         ("process", "  entrypoint: [a]\n  workingDir: /w\n  user: '1:2'\n  groupAdd: [b, a]\n  hostname: h\n  init: false\n  tty: true\n  stdin: true\n  stop: { signal: SIGINT }\n  restart: OnFailure\n  restartMaxRetries: 3\n".to_owned()),
+        ("managed", "  restart: Managed\n".to_owned()),
         ("secrets", "  secretEnv: { A: { fromEnv: TOKEN }, B: { fromFile: a.conf } }\n  secretFiles: [{ target: /a, fromFile: a.conf }]\n  files: [{ target: /b, source: a.conf, mode: 0600, uid: 1, gid: 2 }]\n".to_owned()),
         ("storage", "  volumes: [/anon, 'v1:/v:ro', {type: volume, source: v2, target: /s, subpath: p}, '/b:/b:Z,rshared']\n  tmpfs: ['/t:size=1m,mode=0700']\n  devices: ['/dev/a:/dev/b:r']\n  deviceRequests: [{driver: d, count: all, capabilities: [gpu]}]\n".to_owned()),
         ("network", "  networks: [default, {name: n1, aliases: [x], ipv4Address: 10.0.0.9, priority: 3}]\n  networkAliases: [y]\n  macAddress: 02:42:AC:11:00:02\n  extraHosts: ['h:host-gateway']\n  dns: {servers: [1.1.1.1], search: [s], options: [o]}\n".to_owned()),

@@ -220,7 +220,7 @@ fn compare(
     d.engine_default("cgroupParent", was.cgroup_parent.as_ref(), cgroup_parent.as_ref(), Clone::clone);
     d.engine_default("runtime", was.runtime.as_ref(), runtime.as_ref(), Clone::clone);
     d.engine_default("logging", was.logging.as_ref(), logging.as_ref(), show_logging);
-    if was.restart != *restart {
+    if was.restart != restart.on_engine() {
         let (old, new) = (Some(was.restart.to_string()), Some(restart.to_string()));
         // What is stopped on purpose loses its policy to us.
         let taken_by_us = was.restart == RestartPolicy::No

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cast::{Cast, sorted};
+use super::crash::{hold_back, start_failed};
 use super::steps::{discard, hush, own_policy, rename, start, stop_and_start, take_up};
 use super::{REMOVAL_POLL, say_container};
 use crate::plan::draft::{Draft, said};
-use crate::plan::readiness::{Verdict, summary};
+use crate::plan::readiness::{Verdict, exit_text, summary};
 use crate::plan::types::{Action, Cause, Gate, PlanContext};
 use crate::resource::desired::Service;
 use crate::resource::observed::{Container, RunState, ServiceObserved};
+use crate::resource::spec::RestartPolicy;
 use crate::resource::status::Reason;
 
 /// For what no manifest describes any more, and so nobody knows the grace of.
@@ -130,7 +132,10 @@ fn not_applied(how: &str, cx: &PlanContext<'_>) -> String {
 pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved, cx: &PlanContext<'_>) -> Draft<'a> {
     let (name, cast) = Cast::unnamed(&observed.owned);
     draft.unsettle();
-    let cause = Cause::NotRunning;
+    // Who has no policy on the engine is held back by us (P13).
+    let managed = |c: &Container| own_policy(c) == RestartPolicy::Managed && !start_failed(c);
+    let cause = |c: &Container| if managed(c) { Cause::Exited } else { Cause::NotRunning };
+    let mut ended = None;
     let something_runs = observed.owned.iter().any(Container::is_running);
     let mut running = false;
     let mut steps = Vec::new();
@@ -144,16 +149,22 @@ pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved, cx
                 steps = stop_and_start(current, ORPHAN_GRACE, Cause::Requested);
             }
             RunState::Exited if asked && !something_runs => steps = take_up(current, Cause::Requested),
-            RunState::Exited if !one_shot && !something_runs => steps = take_up(current, cause),
+            RunState::Exited if !one_shot && !something_runs => {
+                ended = Some(current).filter(|c| managed(c));
+                steps = take_up(current, cause(current));
+            }
             // The old one was stopped for it, so it was complete.
-            RunState::Created if cast.old.is_some() && !something_runs => steps.push(start(current, cause)),
+            RunState::Created if cast.old.is_some() && !something_runs => {
+                steps.push(start(current, Cause::NotRunning));
+            }
             _ => {}
         }
     } else if let Some(old) = cast.old {
         // Died in mid-replace. The new one cannot be judged without its spec; the old one has served.
         draft.container = Some(summary(old, observed));
         if !something_runs && !own_policy(old).is_one_shot() {
-            steps = take_up(old, cause);
+            ended = Some(old).filter(|c| managed(c));
+            steps = take_up(old, cause(old));
         }
         if old.state != RunState::Restarting {
             steps.push(rename(old, &name, Cause::Resumed));
@@ -163,6 +174,9 @@ pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved, cx
     draft.say(running, Reason::ManifestInvalid, how);
     if !steps.is_empty() {
         draft.act(Action::Start, steps, said(Reason::Starting, "starting what ran before its manifest broke"));
+        if let Some(ended) = ended {
+            hold_back(&mut draft, cx, &exit_text(ended), ended.finished_at);
+        }
     }
     let (_, how) = draft.stalled.take().unwrap_or((Reason::ManifestInvalid, how.to_owned()));
     draft.stalled = Some((Reason::ManifestInvalid, not_applied(&how, cx)));

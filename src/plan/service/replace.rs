@@ -5,9 +5,10 @@ use super::adopt::whose;
 use super::run::Run;
 use super::steps::{discard, existing, hush, own_policy, rename, step, take_up};
 use crate::plan::draft::{Draft, said};
-use crate::plan::types::{Action, Cause, ClosedBy, Gate, Op, Target};
+use crate::plan::types::{Action, Cause, ClosedBy, Gate, Op, PlanContext, Target};
 use crate::resource::labels::{NEXT, OLD};
 use crate::resource::observed::{Container, Foreign, RunState};
+use crate::resource::spec::RestartPolicy;
 use crate::resource::status::Reason;
 
 impl<'a> Run<'a> {
@@ -81,7 +82,7 @@ impl<'a> Run<'a> {
         // 4. Once it is Ready, nothing is left of the old one.
         self.then_remove(d, kept);
         if self.cast.next.is_some() {
-            keep_serving(d, current);
+            keep_serving(d, current, self.cx);
         }
     }
 
@@ -99,10 +100,17 @@ impl<'a> Run<'a> {
 }
 
 /// The one that was stopped for a replacement serves on while a newer replacement has to wait (P9).
-pub(super) fn keep_serving(d: &mut Draft<'_>, stopped: &Container) {
+pub(super) fn keep_serving(d: &mut Draft<'_>, stopped: &Container, cx: &PlanContext<'_>) {
     let waits = matches!(d.first_gate(), Some(Gate::Image(_) | Gate::Deps(_)));
     let ours_to_start = stopped.state == RunState::Exited && !own_policy(stopped).is_one_shot();
-    if waits && ours_to_start {
-        d.first(take_up(stopped, Cause::Resumed));
+    if !waits || !ours_to_start {
+        return;
+    }
+    // Docker does not start it again, and nothing tells whether we stopped it or it ended (P13).
+    let managed = own_policy(stopped) == RestartPolicy::Managed;
+    let held_until = cx.restarts.next_at(stopped.finished_at, cx.now).filter(|_| managed);
+    d.wake(held_until);
+    if held_until.is_none() {
+        d.first(take_up(stopped, if managed { Cause::Exited } else { Cause::Resumed }));
     }
 }

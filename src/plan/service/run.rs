@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::adopt;
 use super::cast::Cast;
-use super::crash::{start_failed, was_stopped};
+use super::crash::{cause_of_start, hold_back, start_failed, was_stopped};
 use super::replace::keep_serving;
 use super::steps::{discard, existing, hush, rename_from_any_state, set_policy, start, step, stop_and_start};
 use super::{CONFLICT_POLL, REMOVAL_POLL, say_container};
@@ -198,7 +198,7 @@ impl<'a> Run<'a> {
                 self.gate_creation(d);
                 self.then_remove(d, old);
                 if let Some(old) = old {
-                    keep_serving(d, old);
+                    keep_serving(d, old, self.cx);
                 }
             }
         }
@@ -251,7 +251,7 @@ impl<'a> Run<'a> {
         } else if d.verdict.dead {
             let what = d.verdict.message.clone();
             self.restart(d, current, Cause::LivenessFailed, format!("restarting: {what}"));
-            self.hold_back(d, &format!("the liveness probe failed: {what}"), None);
+            hold_back(d, self.cx, &format!("the liveness probe failed: {what}"), None);
         } else if let Some(network) = self.network_that_is_gone() {
             self.await_network(d, network);
         } else if d.verdict.ready {
@@ -291,9 +291,9 @@ impl<'a> Run<'a> {
         if self.has_completed(current) {
             return self.ended(d, current);
         }
-        let cause = self.cause_of_start(current);
+        let cause = cause_of_start(current, self.service.spec.container.restart, self.cx);
         self.start_ended(d, current, cause);
-        if cause.is_crash() && self.hold_back(d, &exit_text(current), current.finished_at) {
+        if cause.is_crash() && hold_back(d, self.cx, &exit_text(current), current.finished_at) {
             d.say(false, Reason::CrashLoop, exit_text(current));
         }
         self.gate_start(d);
@@ -316,7 +316,8 @@ impl<'a> Run<'a> {
     /// A one-shot that ran to its end, one way or the other. One that was stopped, by hand or for a
     /// replacement which then was not made, did not end by itself.
     fn has_completed(&self, current: &Container) -> bool {
-        let stopped = current.exit_code != Some(0) && (self.cast.next.is_some() || was_stopped(current));
+        let stopped = current.exit_code != Some(0)
+            && (self.cast.next.is_some() || was_stopped(current, self.service.spec.container.restart));
         self.service.spec.container.restart.is_one_shot() && !start_failed(current) && !stopped
     }
 

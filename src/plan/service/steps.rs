@@ -23,11 +23,13 @@ pub(super) fn start(container: &Container, cause: Cause) -> Step {
 }
 
 pub(super) fn set_policy(container: &Container, policy: RestartPolicy, cause: Cause) -> Option<Step> {
+    let policy = policy.on_engine();
     let op = Op::SetRestartPolicy { target: existing(container), policy };
     (container.config.restart != policy).then(|| step(op, cause))
 }
 
-/// The policy that it was created with. What is stopped on purpose has lost it.
+/// The policy that it was created with. What is stopped on purpose has lost it (a managed one had none
+/// on the engine, and so nothing tells that it was stopped).
 pub(super) fn own_policy(container: &Container) -> RestartPolicy {
     container.owner.restart_policy.unwrap_or(container.config.restart)
 }

@@ -190,7 +190,7 @@ impl Convergence {
         assert_eq!(is_newest, !self.rolled_back, "{}", trace());
         let whole = current.files_marker.is_some() && current.endpoints.len() == 2;
         assert!(whole || self.rolled_back, "not whole\n{}", trace());
-        assert_eq!(current.config.restart, self.case.spec.container.restart, "{}", trace());
+        assert_eq!(current.config.restart, self.case.spec.container.restart.on_engine(), "{}", trace());
         for other in self.engine.observed.owned.iter().filter(|c| c.name != "kafka") {
             let failed = other.name.ends_with(FAILED);
             assert!(failed || is_stray(other, "kafka"), "{} is left over\n{}", other.name, trace());

@@ -8,8 +8,10 @@ use super::case::{Case, NOW, kafka, shows};
 use super::convergence::{PARTS, Part, STATES, populate, world};
 use crate::clock::Timestamp;
 use crate::plan::types::{Cause, Gate, Mode, Op, Target};
+use crate::resource::image::ImageState;
 use crate::resource::observed::RunState::{self, Created, Exited, Paused, Restarting, Running};
-use crate::resource::spec::RestartPolicy;
+use crate::resource::spec::{DesiredState, RestartPolicy};
+use crate::resource::status::Reason;
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -102,6 +104,81 @@ fn docker_restarting_it_says_code_count_and_memory() {
     let status = case.plan().status;
     let text = "exited with code 137, killed by the kernel: out of memory; Docker has restarted it 7 times";
     assert_eq!(status.message, text);
+}
+
+// ---- restart: Managed ------------------------------------------------------------------------------
+
+fn managed() -> Case {
+    kafka().spec(|s| s.container.restart = RestartPolicy::Managed)
+}
+
+/// The causes of the starts that are made now.
+fn starts(case: &Case) -> Vec<Cause> {
+    let plan = case.plan();
+    let steps = plan.executable().map(|stage| stage.steps.clone()).unwrap_or_default();
+    steps.into_iter().filter(|s| matches!(s.op, Op::Start(_))).map(|s| s.cause).collect()
+}
+
+#[test]
+fn docker_has_no_policy_for_what_env_manager_restarts_and_that_is_no_drift() {
+    let case = managed().has("kafka", Running);
+    let container = &case.observed.owned[0];
+    assert_eq!(
+        (container.config.restart, container.owner.restart_policy),
+        (RestartPolicy::No, Some(RestartPolicy::Managed))
+    );
+    let plan = case.plan();
+    assert!(plan.is_empty() && plan.changes.is_empty() && plan.status.settled, "{plan}");
+    let stopped = case.spec(|s| s.state = DesiredState::Stopped);
+    assert!(!stopped.plan().to_string().contains("policy"), "{}", stopped.plan());
+}
+
+#[test]
+fn a_policy_that_somebody_gave_it_on_the_engine_is_taken_away() {
+    shows!(managed().has("kafka", Running).but(|c| c.config.restart = RestartPolicy::Always).text());
+}
+
+#[test]
+fn p13_whatever_it_ended_with_a_managed_one_is_started_with_pauses() {
+    for exit_code in [0, 1, 137, 143] {
+        let ended = managed().has("kafka", Exited).but(|c| c.exit_code = Some(exit_code));
+        assert_eq!(starts(&ended), [Cause::Exited], "{exit_code}");
+        assert_eq!(starts(&ended.clone().restarted(1, secs(1))), [], "{exit_code}");
+        let mut frozen = ended.mode(Mode::Frozen);
+        frozen.unknown = true;
+        assert_eq!(starts(&frozen), [Cause::Exited], "{exit_code}");
+        assert_eq!(starts(&frozen.restarted(1, secs(1))), [], "{exit_code}");
+    }
+}
+
+#[test]
+fn p13_one_that_became_managed_or_a_one_shot_in_place_is_not_taken_for_one_that_was_stopped() {
+    let was = kafka().has("kafka", Exited).but(|c| (c.config.restart, c.exit_code) = (RestartPolicy::No, Some(1)));
+    let now = was.clone().spec(|s| s.container.restart = RestartPolicy::Managed);
+    assert_eq!(starts(&now), [Cause::Exited]);
+    assert_eq!(starts(&now.restarted(1, secs(1))), []);
+    let now = was.spec(|s| s.container.restart = RestartPolicy::No);
+    assert_eq!((starts(&now), now.plan().status.reason), (vec![], Reason::ExitedWithError));
+}
+
+#[test]
+fn p13_the_old_one_that_serves_while_a_replacement_waits_is_held_back_too() {
+    let case = managed().has("kafka", Exited).has("kafka.next", Created).image_is("kafka:2");
+    let case = case.image_absent(ImageState::Unknown);
+    assert_eq!(starts(&case), [Cause::Exited]);
+    let held = case.restarted(1, secs(1));
+    assert_eq!(starts(&held), []);
+    assert_eq!(held.plan().wake_at, Some(NOW.plus(secs(10))));
+}
+
+#[test]
+fn what_started_again_says_how_it_had_ended() {
+    let case = kafka().has("kafka", Running).spec(|s| s.probes.readiness = None).but(|c| {
+        (c.exit_code, c.oom_killed, c.restarts, c.started_at) = (Some(137), true, 2, Some(NOW));
+    });
+    let text = "exited with code 137, killed by the kernel: out of memory, and has just been started again; \
+                Docker has restarted it 2 times";
+    assert_eq!(case.plan().status.message, text);
 }
 
 // ---- asked for -------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ impl Engine {
                 }
                 container.files_marker = Some(marker.clone());
             }
-            Op::SetRestartPolicy { target, policy } => self.find(target)?.config.restart = *policy,
+            Op::SetRestartPolicy { target, policy } => self.find(target)?.config.restart = policy.on_engine(),
             Op::UpdateLimits { target, limits } => {
                 let container = self.find(target)?;
                 if container.state == RunState::Paused {
@@ -281,6 +281,7 @@ pub fn created(create: &ContainerCreate, id: ContainerId, image: &ImageInfo, now
         mac_address: spec.mac_address.clone().or(Some("02:42:ac:12:00:02".to_owned())),
         logging: spec.logging.clone().or(Some(Logging { driver: "json-file".to_owned(), options: BTreeMap::new() })),
         restarted_at: None,
+        restart: spec.restart.on_engine(),
         ..spec.clone()
     };
     let mut container = Container {

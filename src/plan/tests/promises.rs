@@ -95,7 +95,7 @@ fn scenarios(policy: RestartPolicy) -> Vec<Case> {
 fn p11_dying_before_any_call_of_any_sequence_converges() {
     let on_failure = RestartPolicy::OnFailure { max_retries: 0 };
     let mut deaths = 0;
-    for policy in [RestartPolicy::UnlessStopped, RestartPolicy::Always, on_failure] {
+    for policy in [RestartPolicy::UnlessStopped, RestartPolicy::Always, on_failure, RestartPolicy::Managed] {
         for (case, older_is_ready) in scenarios(policy).iter().flat_map(|c| [(c, true), (c, false)]) {
             let run = |crash_before, engine_too| {
                 let mut run = Convergence::of(case.clone());
@@ -126,7 +126,7 @@ fn parts() -> impl Strategy<Value = Vec<(usize, Part)>> {
 }
 
 fn service_policy() -> impl Strategy<Value = RestartPolicy> {
-    proptest::sample::select(vec![RestartPolicy::UnlessStopped, RestartPolicy::Always])
+    proptest::sample::select(vec![RestartPolicy::UnlessStopped, RestartPolicy::Always, RestartPolicy::Managed])
 }
 
 fn foreigners() -> impl Strategy<Value = Vec<&'static str>> {
