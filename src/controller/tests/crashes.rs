@@ -143,7 +143,7 @@ async fn what_is_stopped_on_purpose_is_started_at_once_when_it_is_wanted_again()
         daemon.controller.shared.look_again(ResourceKey::service("redis"), Trigger::ManifestChanged);
     };
     turn(DesiredState::Stopped);
-    tokio::time::sleep(Duration::from_hours(1)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(status(&daemon.controller, "redis").phase, Phase::Stopped);
     world.engine.forget_calls();
     turn(DesiredState::Running);
