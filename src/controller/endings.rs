@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::plan::readiness::exit_text;
 use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
-use crate::resource::desired::Service;
+use crate::resource::desired::{Desired, Service};
 use crate::resource::ending::{ASKED, Ending, last_lines};
 use crate::resource::labels::{FAILED, NEXT, OLD};
 use crate::resource::observed::{Container, Observed, RunState};
@@ -107,7 +107,7 @@ impl<E: Engine> Shared<E> {
     pub(super) async fn hear_last_words(
         &self,
         key: &ResourceKey,
-        service: Option<&Service>,
+        desired: Option<&Desired>,
         observed: &Observed,
         plan: &Plan,
     ) {
@@ -136,6 +136,7 @@ impl<E: Engine> Shared<E> {
         };
         // Noted before it is asked for: a log that cannot be read is asked for once.
         lock(&self.endings.told).insert(key.clone(), ending.clone());
+        let service = desired.and_then(|d| d.spec.as_service());
         let Some(service) = service.filter(|service| has_known_secrets(service, container)) else { return };
         let followed = container.started_at.filter(|started| at.is_some_and(|at| *started >= at));
         let options = LogOptions { follow: false, tail: u32::try_from(ASKED).ok(), since: None };

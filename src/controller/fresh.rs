@@ -10,10 +10,10 @@ use super::wakes::Trigger;
 use super::{Shared, lock};
 use crate::clock::Timestamp;
 use crate::engine::Engine;
-use crate::plan::{Op, Plan};
+use crate::plan::{Mode, Op, Plan};
 use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
-use crate::resource::desired::Service;
+use crate::resource::desired::{Desired, Service};
 use crate::resource::key::Kind;
 use crate::resource::observed::{Observed, RunState};
 
@@ -37,13 +37,7 @@ pub struct Freshness {
 
 impl Freshness {
     /// `ask`: the number that later looks have at least.
-    pub(super) fn note(
-        &self,
-        key: &ResourceKey,
-        service: Option<&Service>,
-        observed: &Observed,
-        ask: impl FnOnce() -> u64,
-    ) {
+    fn note(&self, key: &ResourceKey, service: Option<&Service>, observed: &Observed, ask: impl FnOnce() -> u64) {
         let Observed::Service(observed) = observed else { return };
         let current = service.and_then(|s| observed.named(&s.spec.container.name));
         let mut down = lock(&self.down);
@@ -80,9 +74,24 @@ fn starts_something(plan: &Plan) -> bool {
 }
 
 impl<E: Engine> Shared<E> {
+    /// A plan that starts nothing on the strength of an old look at what it needs.
+    pub(super) fn plan_on_news(
+        &self,
+        key: &ResourceKey,
+        desired: Option<&Desired>,
+        observed: &Observed,
+        mode: Mode,
+    ) -> Plan {
+        let service = desired.and_then(|d| d.spec.as_service());
+        self.fresh.note(key, service.map(AsRef::as_ref), observed, || self.seen.ask());
+        let plan = self.plan(key, desired, observed, mode, &[]);
+        let unknown = self.to_be_looked_at_first(key, &plan);
+        if unknown.is_empty() { plan } else { self.plan(key, desired, observed, mode, &unknown) }
+    }
+
     /// The services that have to be looked at before this plan may start anything. They are asked for, and
     /// their looks wake it.
-    pub(super) fn to_be_looked_at_first(&self, key: &ResourceKey, plan: &Plan) -> Vec<ResourceKey> {
+    fn to_be_looked_at_first(&self, key: &ResourceKey, plan: &Plan) -> Vec<ResourceKey> {
         if !starts_something(plan) {
             return Vec::new();
         }

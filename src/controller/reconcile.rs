@@ -91,13 +91,7 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
                 }
             }
         };
-        let service = desired.as_ref().and_then(|d| d.spec.as_service());
-        shared.fresh.note(key, service.map(AsRef::as_ref), &observed, || shared.seen.ask());
-        let mut plan = shared.plan(key, desired.as_deref(), &observed, mode, &[]);
-        let unknown = shared.to_be_looked_at_first(key, &plan);
-        if !unknown.is_empty() {
-            plan = shared.plan(key, desired.as_deref(), &observed, mode, &unknown);
-        }
+        let mut plan = shared.plan_on_news(key, desired.as_deref(), &observed, mode);
         if shared.settings.observe_only {
             plan.say_pending("only observed (`run --observe`)");
             plan.wants.image = None;
@@ -110,7 +104,7 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
             shared.seen.look(key, asked, &plan, &observed);
             shared.was_looked_at(key);
         }
-        shared.hear_last_words(key, service.map(AsRef::as_ref), &observed, &plan).await;
+        shared.hear_last_words(key, desired.as_deref(), &observed, &plan).await;
 
         let Some(stage) = plan.executable() else {
             let wait = plan.wake_at.map(|at| at.since(shared.clock.now()).max(Duration::from_millis(1)));
@@ -157,7 +151,7 @@ async fn rounds<E: Engine>(shared: &Shared<E>, lease: &Lease<ResourceKey>) -> Ou
 
 impl<E: Engine> Shared<E> {
     /// `unknown`: dependencies of which only a memory is known.
-    fn plan(
+    pub(super) fn plan(
         &self,
         key: &ResourceKey,
         desired: Option<&Desired>,
