@@ -284,7 +284,7 @@ fn should_restart(unit: &mut Unit, ran: Duration) -> bool {
     }
     unit.wait = if unit.wait.is_zero() { FIRST_WAIT } else { (unit.wait * 2).min(LONGEST_WAIT) };
     match unit.policy() {
-        RestartPolicy::No => false,
+        RestartPolicy::No | RestartPolicy::Managed => false,
         RestartPolicy::Always => true,
         RestartPolicy::UnlessStopped => !unit.manually_stopped,
         RestartPolicy::OnFailure { max_retries } => {
