@@ -36,7 +36,7 @@ const POLICIES: [RestartPolicy; 4] = [
 /// What is started with an engine that was ended in order, or killed.
 fn is_started(was: Was, policy: RestartPolicy, behaves: Behaves, in_order: bool) -> bool {
     let again = match policy {
-        RestartPolicy::No => false,
+        RestartPolicy::No | RestartPolicy::Managed => false,
         RestartPolicy::Always => true,
         // What a killed engine left running it stops when it comes back, and takes that for a purpose.
         RestartPolicy::UnlessStopped => was != Was::Stopped && in_order,
