@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
         let mut steps = rename_from_any_state(old, name, self.grace(), cause);
         steps.extend(self.rejoin_steps(old, &target(), cause));
         let serves = matches!(old.state, RunState::Running | RunState::Paused);
-        let policy = self.policy_before(old);
+        let policy = self.policy_before(old).on_engine();
         let policy_is_lost = old.config.restart != policy || old.state == RunState::Restarting;
         // The start first: until then the missing policy tells that it did not end by itself.
         steps.extend((!serves).then(|| step(Op::Start(target()), cause)));
