@@ -460,5 +460,6 @@ pub fn facts(status: &Status) -> DepFacts {
         changing: status.observed_generation != status.generation && !status.is_stalled() && !held,
         completed,
         stalled: ((status.is_stalled() || held) && !status.ready).then(|| status.message.clone()),
+        is_leaving: !status.settled && ready_condition.is_some_and(|c| c.reason == Reason::Exists),
     }
 }

@@ -129,6 +129,8 @@ pub struct DepFacts {
     pub completed: Option<i64>,
     /// It cannot go on by itself, and why.
     pub stalled: Option<String>,
+    /// A network that is there and about to be replaced: who is taken off it waits for the new one.
+    pub is_leaving: bool,
 }
 
 /// Failures in a row of carrying out plans for one resource.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::run::{Measure, Run};
 use super::steps::{existing, step};
 use crate::plan::types::{Cause, ClosedBy, FieldChange, Op, Step, Target};
+use crate::resource::ResourceKey;
 use crate::resource::adoption::Adopted;
 use crate::resource::container::{Endpoint, NetworkId};
 use crate::resource::desired::Service;
@@ -112,12 +113,21 @@ impl Run<'_> {
         kept.into_iter().flatten().filter(is_lost).map(change).collect()
     }
 
-    /// One that it should be attached to and that is not on the engine.
-    pub fn network_that_is_gone(&self) -> Option<&str> {
+    /// One that it should be attached to and that is not on the engine, or about to leave it.
+    pub fn network_that_is_gone(&self, container: &Container) -> Option<&str> {
         let spec = &self.service.spec.container;
         let attachments = if spec.network_mode.is_some() { &[][..] } else { &spec.networks };
         let mut names = attachments.iter().map(|a| a.network.as_str());
-        names.find(|name| self.observed.networks.get(*name).is_none_or(Vec::is_empty))
+        let is_gone = |name: &&str| {
+            self.observed.networks.get(*name).is_none_or(Vec::is_empty)
+                || (!container.endpoints.contains_key(*name) && self.is_leaving(name))
+        };
+        names.find(is_gone)
+    }
+
+    /// Its own plan takes everybody off it: to join it again would keep it for ever.
+    fn is_leaving(&self, network: &str) -> bool {
+        self.cx.deps.iter().any(|d| d.facts.is_leaving && d.key == ResourceKey::network(network))
     }
 
     fn attachments(&self, container: &Container) -> Vec<Difference> {
@@ -144,6 +154,9 @@ impl Run<'_> {
             let network = &endpoint.attachment.network;
             let is = container.endpoints.get(network);
             if is.is_some_and(|is| is.network_id == endpoint.id && fits(is, &endpoint, container)) {
+                continue;
+            }
+            if is.is_none() && self.is_leaving(network) {
                 continue;
             }
             // A network that is gone cannot be left.

@@ -252,7 +252,7 @@ impl<'a> Run<'a> {
             let what = d.verdict.message.clone();
             self.restart(d, current, Cause::LivenessFailed, format!("restarting: {what}"));
             hold_back(d, self.cx, &format!("the liveness probe failed: {what}"), None);
-        } else if let Some(network) = self.network_that_is_gone() {
+        } else if let Some(network) = self.network_that_is_gone(current) {
             self.await_network(d, network);
         } else if d.verdict.ready {
             self.remove_leftovers(d);
@@ -333,7 +333,8 @@ impl<'a> Run<'a> {
             d.say(false, Reason::ExitedWithError, exit_text(current));
             d.verdict.stalled = true;
         }
-        let mut steps: Vec<_> = self.policy_step(d, current).into_iter().collect();
+        // Of what is to be as described when somebody runs it again.
+        let mut steps: Vec<_> = self.policy_step(d, current).into_iter().chain(self.limits_step(current)).collect();
         steps.extend(self.cast.next.iter().flat_map(|n| discard(n, self.grace(), Cause::SpecChanged)));
         if !steps.is_empty() {
             d.mend(steps);

@@ -295,6 +295,20 @@ fn a_changed_one_shot_runs_again() {
     shows!(one_shot().has("kafka", Exited).but(|c| c.exit_code = Some(0)).image_is("kafka:2").text());
 }
 
+#[test]
+fn a_network_that_is_about_to_be_replaced_is_not_joined_again() {
+    let plan = |is_leaving| {
+        let facts = DepFacts { started: true, ready: true, is_leaving, ..DepFacts::default() };
+        let mut case = kafka().has("kafka", Running).but(|c| c.endpoints.clear());
+        let key = crate::resource::ResourceKey::network("env-manager");
+        case.deps.push(crate::plan::Dep { key, condition: DependencyCondition::Ready, facts });
+        case.plan()
+    };
+    assert!(!plan(false).is_empty(), "it is mended");
+    let waits = plan(true);
+    assert!(waits.is_empty() && !waits.status.settled, "{waits}");
+}
+
 // ---- not to run ------------------------------------------------------------------------------------
 
 #[test]

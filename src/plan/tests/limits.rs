@@ -7,7 +7,7 @@ use super::convergence::Convergence;
 use crate::plan::types::{Action, Cause, ClosedBy, Op, Plan};
 use crate::resource::limits::Limits;
 use crate::resource::observed::RunState::{self, Created, Exited, Paused, Restarting, Running};
-use crate::resource::spec::Resources;
+use crate::resource::spec::{Resources, RestartPolicy};
 use crate::resource::status::Reason;
 use crate::resource::units::{Bytes, NanoCpus};
 
@@ -168,4 +168,14 @@ fn what_the_engine_refuses_holds_up_nothing_else() {
     assert_eq!((plan.action, updates(&plan).len()), (Action::Start, 0), "{plan}");
     let renewed = refused(3, None).has("kafka.old", Exited);
     assert_eq!(renewed.plan().action, Action::Replace, "the old one goes: {}", renewed.plan());
+}
+
+#[test]
+fn a_one_shot_that_has_ended_gets_its_new_limits_and_is_not_run_again() {
+    let made = kafka().spec(|s| s.container.restart = RestartPolicy::No).has("kafka", Exited);
+    let mut case = made.but(|c| c.exit_code = Some(0)).spec(|s| s.container.resources.memory = Some(Bytes(64 << 20)));
+    case.remember_images();
+    let plan = case.plan();
+    assert_eq!((updates(&plan).len(), plan.action), (1, Action::Update), "{plan}");
+    assert!(!plan.stages.iter().flat_map(|s| &s.steps).any(|s| matches!(s.op, Op::Start(_))), "{plan}");
 }
