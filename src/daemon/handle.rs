@@ -44,6 +44,12 @@ impl<E: Engine> Handle<E> {
         keys.chain(kept).filter(|k| k.kind == Kind::Service).map(|k| k.name.to_string()).collect()
     }
 
+    /// The manifests have changed: reads them, as when the file system tells so. Who tells waits for nothing;
+    /// one that is not received is made up for by the next resync.
+    pub fn reread(&self) {
+        let _ = self.parts.commands.try_send(Command::Reread);
+    }
+
     /// The keys of these services.
     fn keys(&self, services: &[String]) -> Result<BTreeSet<ResourceKey>, Refusal> {
         let known = self.known();

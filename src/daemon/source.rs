@@ -51,9 +51,24 @@ pub(super) type Resumed = (Vec<String>, Vec<String>);
 /// What callers ask of the loop.
 #[derive(Debug)]
 pub(super) enum Command {
-    Sync { services: BTreeSet<ResourceKey>, allow_prune: bool, by: Actor, answer: oneshot::Sender<Synced> },
-    Suspend { services: Vec<String>, by: Actor, answer: oneshot::Sender<Vec<String>> },
-    Resume { services: Vec<String>, by: Actor, answer: oneshot::Sender<Resumed> },
+    /// Somebody knows that the manifests have changed.
+    Reread,
+    Sync {
+        services: BTreeSet<ResourceKey>,
+        allow_prune: bool,
+        by: Actor,
+        answer: oneshot::Sender<Synced>,
+    },
+    Suspend {
+        services: Vec<String>,
+        by: Actor,
+        answer: oneshot::Sender<Vec<String>>,
+    },
+    Resume {
+        services: Vec<String>,
+        by: Actor,
+        answer: oneshot::Sender<Resumed>,
+    },
 }
 
 /// How often and how patiently.
@@ -368,6 +383,7 @@ impl<E: Engine> SourceLoop<E> {
 
     async fn obey(&mut self, command: Command) {
         match command {
+            Command::Reread => self.reload().await,
             Command::Sync { services, allow_prune, by, answer } => {
                 self.parts.tell(None, EventReason::SyncRequested, "a sync was asked for".to_owned(), by);
                 self.reload().await;

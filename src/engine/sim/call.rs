@@ -2,7 +2,9 @@
 //! caller has gone, goes wrong where the faults say so, and ends at the deadline that the adapter of the
 //! real engine would keep.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -13,7 +15,7 @@ use super::SimEngine;
 use super::core::Core;
 use super::faults::FaultKind;
 use super::refusal::{Refusal, no_such_container, refusal};
-use super::world::By;
+use super::world::{By, Waiting};
 use crate::engine::docker::call::{Call, timed_out};
 use crate::engine::docker::error;
 use crate::engine::{EngineError, ErrorKind, Result};
@@ -118,6 +120,7 @@ impl SimEngine {
         effect: impl FnOnce(&mut Core, oneshot::Sender<std::result::Result<T, Refusal>>) + Send + 'static,
     ) -> Result<T> {
         let (to, from) = oneshot::channel();
+        let _followed = self.followed(call, subject);
         let way = {
             let mut core = self.lock();
             core.advance();
@@ -154,6 +157,26 @@ impl SimEngine {
             Ok(None) => Err(self.unreachable(call, subject)),
             Ok(Some(answer)) => answer.map_err(|refusal| refused(call, subject, &refusal)),
         }
+    }
+
+    fn followed(&self, call: Call, subject: &str) -> Followed {
+        let whom = subject.split_whitespace().next().unwrap_or_default();
+        let (subject, labels) = {
+            let core = self.lock();
+            let unit = core.find(whom).and_then(|id| core.containers.get(&id));
+            unit.map_or_else(|| (whom.to_owned(), BTreeMap::new()), |u| (u.name.clone(), u.labels()))
+        };
+        let number = {
+            let mut followers = self.0.followers.lock().unwrap_or_else(PoisonError::into_inner);
+            followers.0 += 1;
+            followers.0
+        };
+        let followed = Followed {
+            engine: self.clone(),
+            waiting: Waiting { number, operation: call.operation(), subject, labels, begins: true },
+        };
+        followed.tell();
+        followed
     }
 
     /// `None`: the engine is gone, and nobody will answer.
@@ -246,11 +269,37 @@ impl SimEngine {
     }
 }
 
+/// Tells of a call's begin and of its end, however it ends.
+struct Followed {
+    engine: SimEngine,
+    waiting: Waiting,
+}
+
+impl Followed {
+    fn tell(&self) {
+        let mut followers = self.engine.0.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        for follower in &mut followers.1 {
+            follower(&self.waiting);
+        }
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.waiting.begins = false;
+        self.tell();
+    }
+}
+
 impl Core {
     /// A frozen engine takes a call and keeps it.
     fn call_later(&mut self, delay: Duration, effect: impl FnOnce(&mut Core) + Send + 'static) {
         if self.frozen {
-            self.stuck.push_back(Box::new(effect));
+            let begun = self.begun;
+            self.stuck.push_back(Box::new(move |core| {
+                core.begun = begun;
+                effect(core);
+            }));
         } else {
             self.later_by(By::Client, delay, Box::new(effect));
         }

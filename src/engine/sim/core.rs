@@ -29,10 +29,12 @@ pub(super) struct Core {
     /// The instant whose effects are being worked off, and the same on the engine's clock.
     pub at: Instant,
     pub now: Timestamp,
-    agenda: BTreeMap<(Instant, u64), (By, Effect)>,
+    agenda: BTreeMap<(Instant, u64), (By, Instant, Effect)>,
     entries: u64,
     /// Who does what is being done.
     pub by: By,
+    /// When the call was begun that this is the effect of, or what was done from outside.
+    pub begun: Instant,
     /// Answers calls.
     pub up: bool,
     /// Takes calls and does not answer them until it thaws.
@@ -71,6 +73,7 @@ impl Core {
             agenda: BTreeMap::new(),
             entries: 0,
             by: By::Engine,
+            begun: Instant::now(),
             up: true,
             frozen: false,
             stuck: VecDeque::new(),
@@ -114,16 +117,18 @@ impl Core {
     pub fn advance(&mut self) {
         let (present, system) = (Instant::now(), self.clock.system());
         while let Some(entry) = self.agenda.first_entry().filter(|e| e.key().0 <= present) {
-            let ((due, _), (by, effect)) = entry.remove_entry();
+            let ((due, _), (by, begun, effect)) = entry.remove_entry();
             // One that was due before an earlier look does not turn back the clock.
             self.at = due.max(self.at);
             self.now = system.minus(present.saturating_duration_since(self.at));
             self.by = by;
+            self.begun = begun;
             effect(self);
         }
         self.at = present;
         self.now = system;
         self.by = By::Engine;
+        self.begun = present;
     }
 
     pub fn later(&mut self, delay: Duration, effect: impl FnOnce(&mut Core) + Send + 'static) {
@@ -133,7 +138,7 @@ impl Core {
 
     pub fn later_by(&mut self, by: By, delay: Duration, effect: Effect) {
         self.entries += 1;
-        self.agenda.insert((self.at + delay, self.entries), (by, effect));
+        self.agenda.insert((self.at + delay, self.entries), (by, self.begun, effect));
     }
 
     pub fn next_due(&self) -> Option<Instant> {
@@ -191,7 +196,8 @@ impl Core {
     ) {
         let mut observers = std::mem::take(&mut self.observers);
         let after = self.view(&target);
-        let call = Call { by: self.by, operation, target, at: self.now, before, after, refused, core: self };
+        let begun = self.begun;
+        let call = Call { by: self.by, begun, operation, target, at: self.now, before, after, refused, core: self };
         for observer in &mut observers {
             observer(&call);
         }

@@ -51,7 +51,7 @@ use tokio::time::Instant;
 pub use self::faults::{FaultKind, Faults};
 pub use self::outside::{Foreigner, Outside};
 pub use self::program::{Program, RegistryAnswer};
-pub use self::world::{By, Call, ContainerView, Target, View, World};
+pub use self::world::{By, Call, ContainerView, Target, View, Waiting, World};
 
 use self::core::Core;
 use super::docker::call::Deadlines;
@@ -85,7 +85,11 @@ struct Shared {
     changed: Notify,
     deadlines: Deadlines,
     seed: u64,
+    /// Who follows calls, and how many there were.
+    followers: Mutex<(u64, Vec<Follower>)>,
 }
+
+type Follower = Box<dyn FnMut(&Waiting) + Send>;
 
 impl SimEngine {
     /// `clock`: [`Clock::system`] is the clock of the engine's host.
@@ -95,6 +99,7 @@ impl SimEngine {
             changed: Notify::new(),
             deadlines: Deadlines::default(),
             seed,
+            followers: Mutex::default(),
         }))
     }
 
@@ -122,6 +127,12 @@ impl SimEngine {
     /// called from within.
     pub fn watch(&self, observer: impl FnMut(&Call<'_>) + Send + 'static) {
         self.with(|core| core.watch(Box::new(observer)));
+    }
+
+    /// Told of each changing call when it is begun, and when nobody waits for it any more. The engine must
+    /// not be called from within.
+    pub fn follow(&self, follower: impl FnMut(&Waiting) + Send + 'static) {
+        self.0.followers.lock().unwrap_or_else(PoisonError::into_inner).1.push(Box::new(follower));
     }
 
     /// Everything as it is now.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::core::Core;
+use tokio::time::Instant;
+
 use crate::clock::Timestamp;
 use crate::resource::container::{ContainerId, NetworkId};
 use crate::resource::image::ImageId;
@@ -138,6 +140,8 @@ impl View {
 /// A change at the moment of its effect.
 pub struct Call<'a> {
     pub by: By,
+    /// When its call was begun; what ends by itself: when that was set in motion.
+    pub begun: Instant,
     /// As errors name it (`start container`); what ends or is restarted by itself: `end`, `restart`.
     pub operation: &'static str,
     pub target: Target,
@@ -150,6 +154,19 @@ pub struct Call<'a> {
     /// The engine's words, where it refused.
     pub refused: Option<String>,
     pub(super) core: &'a Core,
+}
+
+/// A changing call, from its begin to its answer or until nobody waits for it any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub number: u64,
+    pub operation: &'static str,
+    /// The container, by name, or what else it is about.
+    pub subject: String,
+    /// What the container's labels say.
+    pub labels: BTreeMap<String, String>,
+    /// Or ends.
+    pub begins: bool,
 }
 
 impl Call<'_> {

@@ -122,15 +122,13 @@ impl Watcher {
     /// Watches nothing yet. Never fails: where the system refuses, it says so once in the log, and the
     /// source lives from resyncs.
     pub fn new() -> Self {
-        let mut watcher = Self {
+        Self {
             shared: Arc::default(),
             system: None,
             placed: BTreeMap::new(),
             refused: BTreeSet::new(),
             has_warned: false,
-        };
-        watcher.open();
-        watcher
+        }
     }
 
     fn open(&mut self) {
@@ -151,7 +149,10 @@ impl Watcher {
     /// Watches exactly these folders from now on. Blocks for some ten microseconds a folder. Whatever was not
     /// watched before counts as one more change, since it may have changed after it was read.
     pub fn watch(&mut self, wanted: &WatchSet) {
-        self.open();
+        // A source that names no folder costs the system nothing.
+        if !wanted.is_empty() {
+            self.open();
+        }
         let (lost, has_more) = {
             let mut state = self.shared.state();
             let has_more = wanted.has_more_than(&state.wanted);
