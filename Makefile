@@ -14,7 +14,7 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/quick/env-manager
 CHOICE := .env-manager/config
 CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
 
-.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env upgrade-check clean
+.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env upgrade-check sim clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -66,6 +66,10 @@ test: engine test-tools python-env ## all tests, against a real engine
 # RUNS: inputs for each parser; SEED, CASE: docs/testing.md.
 fuzz: ## a million inputs for the parsers of manifests and configuration
 	@RUNS=$${RUNS:-1000000} $(CARGO) test --quiet --profile sim --all-features --test fuzz -- --nocapture --test-threads 1
+# SEEDS=10000, START=0: so many histories from there on. SEED=4711: one, with its trace. docs/testing.md
+sim: ## random histories over the simulated engine
+	@SEEDS="$(or $(SEEDS),2000)" START="$(START)" SEED="$(SEED)" $(CARGO) test --quiet --profile sim --all-features \
+		--test simulation random_histories -- --nocapture
 
 # MUTANTS="p09 p16": only these; docs/promises.md.
 mutants: ## breaks each promise once in a copy, and runs the test that must notice

@@ -1,0 +1,182 @@
+//! What each promise says of one effect.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use env_manager::engine::sim::{Call, ContainerView, World};
+use env_manager::resource::ResourceKey;
+use env_manager::resource::labels::{self, FAILED, NEXT, OLD};
+use env_manager::resource::observed::RunState;
+use env_manager::resource::spec::{DependencyCondition, DesiredState};
+
+use crate::checks::{Checks, asks_for, others, service_of};
+use crate::daemon::{PRUNE_LIMIT, SOURCE, STACK};
+
+/// From the moment at which a plan saw that a condition held to the effect of the start that it asks for:
+/// other steps, permits and slow calls lie between.
+const STALE: Duration = Duration::from_secs(40);
+
+/// A service that has been Ready for so long is one that updates must not take away.
+const SERVES: Duration = Duration::from_secs(5);
+
+impl Checks {
+    pub fn judge(&mut self, at: Duration, begun: Duration, call: &Call<'_>) -> Vec<String> {
+        let mut verdicts = Vec::new();
+        let owned = |labels: Option<&BTreeMap<String, String>>| {
+            labels.is_some_and(|l| l.get(labels::STACK).is_some_and(|s| s == STACK) || l.contains_key(labels::LEASE))
+        };
+        if let Some(before) = &call.before
+            && !owned(before.labels())
+        {
+            verdicts.push("P4: changed what is not ours".to_owned());
+        }
+        if call.before.is_none()
+            && let Some(after) = &call.after
+            && !owned(after.labels())
+        {
+            verdicts.push("P4: made something without its label".to_owned());
+        }
+        let is_lease = call.view().and_then(|v| v.labels()).is_some_and(|l| l.contains_key(labels::LEASE));
+        if call.operation == "remove volume" && !is_lease {
+            verdicts.push("P7: removed a volume".to_owned());
+        }
+        let world = call.world();
+        if let Some(container) = call.view().and_then(|v| v.container())
+            && let Some(service) = service_of(container)
+        {
+            let before = call.before.as_ref().and_then(|v| v.container());
+            match (call.operation, before) {
+                ("remove container", Some(before)) => {
+                    verdicts.extend(self.removal(begun, service, before, &world));
+                }
+                ("stop container", Some(before)) => {
+                    verdicts.extend(self.stop(at, begun, service, before, &world));
+                }
+                ("start container", Some(before)) => verdicts.extend(self.start(begun, at, service, before, &world)),
+                _ => {}
+            }
+        }
+        if call.operation == "remove network"
+            && let Some(network) = &call.before
+            && let Some(read) = self.reading(begun)
+            && read.set.has_errors
+            && !read.set.resources.contains_key(&ResourceKey::network(network.name()))
+        {
+            verdicts.push("P6: removed a network though the source has errors".to_owned());
+        }
+        verdicts
+    }
+
+    /// P5, P6, P9.
+    fn removal(&mut self, begun: Duration, service: &str, gone: &ContainerView, world: &World) -> Option<String> {
+        let key = ResourceKey::service(service);
+        let since = self.reads.iter().rev().take_while(|r| !asks_for(&r.set, &key)).count();
+        let read = self.reading(begun)?;
+        let others = others(world, service, &gone.id.0);
+        if asks_for(&read.set, &key) || read.at == begun {
+            let served = gone.started_at.is_some() && gone.state != RunState::Dead && gone.error.is_empty();
+            let stopped = self.known.get(service).is_some_and(|s| s.spec.state == DesiredState::Stopped);
+            return (served && !stopped && others.is_empty())
+                .then(|| format!("P9: nothing is left of {service}, which is to run"));
+        }
+        if read.set.has_errors {
+            let which = if read.set.resources.is_empty() { "P6" } else { "P5" };
+            return Some(format!("{which}: removed {service} although the source could not be read whole"));
+        }
+        if !others.is_empty() {
+            return None;
+        }
+        let source = gone.labels.get(labels::SOURCE).map(String::as_str);
+        if source != Some(SOURCE) {
+            return Some(format!("P6: pruned {service} of another source"));
+        }
+        // Under the reading from which on nobody asked for it.
+        let at = self.reads.len() - since.max(1);
+        let read = &mut self.reads[at];
+        read.pruned.insert(service.to_owned());
+        let (pruned, most) = (read.pruned.len(), read.most_owned);
+        (!read.allowed && pruned * 100 > most * usize::from(PRUNE_LIMIT))
+            .then(|| format!("P6: pruned {pruned} of {most} services of one revision: {:?}", read.pruned))
+    }
+
+    /// P9.
+    fn stop(
+        &self,
+        at: Duration,
+        begun: Duration,
+        service: &str,
+        ended: &ContainerView,
+        world: &World,
+    ) -> Option<String> {
+        if ended.state != RunState::Running
+            || !ended.ready
+            || [NEXT, OLD, FAILED].iter().any(|s| ended.name.ends_with(s))
+        {
+            return None;
+        }
+        let (id, since) = self.ready_since.get(service)?;
+        if *id != *ended.id.0 || at.saturating_sub(*since) < SERVES {
+            return None;
+        }
+        let read = self.reading(begun)?;
+        if !asks_for(&read.set, &ResourceKey::service(service)) || read.at == begun {
+            return None;
+        }
+        // Somebody asked for exactly that.
+        if self.restart_asked.contains_key(service) {
+            return None;
+        }
+        let Some(spec) = self.known.get(service) else {
+            return Some(format!("P9: stopped {service}, whose manifest is broken and which served"));
+        };
+        if spec.spec.state == DesiredState::Stopped {
+            return None;
+        }
+        let image = world.tags.get(spec.spec.container.image.as_str());
+        let replacement = others(world, service, &ended.id.0)
+            .into_iter()
+            .any(|c| c.state == RunState::Created || c.state == RunState::Running && Some(&c.image_id) == image);
+        (!replacement).then(|| format!("P9: stopped {service}, which served, with nothing made to replace it"))
+    }
+
+    /// P8.
+    fn start(
+        &self,
+        begun: Duration,
+        at: Duration,
+        service: &str,
+        started: &ContainerView,
+        world: &World,
+    ) -> Option<String> {
+        let spec = self.known.get(service)?;
+        let part = |name: &str| name.ends_with(NEXT) || name.ends_with(OLD);
+        let first = started.started_at.is_none();
+        // What was begun is carried on, whatever the dependencies say.
+        let others = others(world, service, &started.id.0);
+        if others.iter().any(|c| part(&c.name)) || part(&started.name) {
+            return None;
+        }
+        if first && self.replacements.contains(&*started.id.0) {
+            return None;
+        }
+        // A restart of what ran.
+        if self.stopped.get(&*started.id.0).is_some_and(|when| at.saturating_sub(*when) < Duration::from_mins(1)) {
+            return None;
+        }
+        let resources = spec.resources().map(|key| (key, DependencyCondition::Ready));
+        let needs = spec
+            .spec
+            .depends_on
+            .iter()
+            .map(|d| (ResourceKey::service(d.service.as_str()), d.condition))
+            .chain(resources);
+        for need in needs {
+            let held = self.held.get(&need);
+            if held.is_none_or(|when| begun.saturating_sub(*when) > STALE) {
+                let when = held.map_or("never".to_owned(), |when| format!("last at {} s", when.as_secs()));
+                return Some(format!("P8: started {service} although {} was not {}: {when}", need.0, need.1));
+            }
+        }
+        None
+    }
+}
