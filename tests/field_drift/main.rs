@@ -150,12 +150,16 @@ fn each_is_closed(test: &str, subnet: u8, rows: &[Row]) {
     let (_images, stack) = world(test, subnet);
     let rows: Vec<_> = rows.iter().filter(|r| r.closed != Closed::NotYet).enumerate().collect();
     let describe = |n: usize, lines: &str| stack.write(&format!("f{n}.yaml"), &described(&format!("f{n}"), lines));
-    rows.iter().for_each(|(n, row)| describe(*n, &row.was));
+    for (n, row) in &rows {
+        describe(*n, &row.was);
+    }
     stack.apply().exits(0);
     let before = ids(&stack);
     assert_eq!(before.len(), rows.len());
 
-    rows.iter().for_each(|(n, row)| describe(*n, &row.now));
+    for (n, row) in &rows {
+        describe(*n, &row.now);
+    }
     let plan = stack.plan().exits(2);
     let mut wrong = Vec::new();
     let planned = changes(&plan);
