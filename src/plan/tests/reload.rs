@@ -49,7 +49,7 @@ fn what_differs_beside_it_takes_another_container() {
     // Without a signal now, or made before it had one.
     let restart = two_files(Running).file("/etc/read", "c");
     let late = read(two_files(Running)).but(|c| c.owner.files_hash = None);
-    for case in vec![fixed, one_more, one_less, restart, late] {
+    for case in [&fixed, &one_more, &one_less, &restart, &late] {
         assert_eq!(case.plan().action, Action::Replace, "{}", case.plan());
     }
 }
