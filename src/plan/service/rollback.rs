@@ -291,8 +291,8 @@ fn say_refused(d: &mut Draft<'_>, wanted: &Run<'_>, why: &str) {
     let on_its_way = !d.verdict.ready && !failing;
     let how = match &d.stalled {
         _ if let Some((Reason::RetryBackoff, how)) = &d.reconciling => format!("the revision before: {how}"),
-        _ if d.is_acting(Action::RollBack) => "going back to the revision before".to_owned(),
         Some((_, how)) => format!("the revision before: {how}"),
+        None if d.is_acting(Action::RollBack) => "going back to the revision before".to_owned(),
         None if d.verdict.ready => "the revision before serves".to_owned(),
         None => format!("the revision before: {}", d.verdict.message),
     };
