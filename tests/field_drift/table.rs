@@ -255,7 +255,12 @@ pub fn treatment() -> Vec<Row> {
         row(&["update", "update.strategy"], "", "update: { strategy: Recreate }", Closed::Nothing),
         nothing("update.progressDeadline", "", "update: { progressDeadline: 45s }"),
         nothing("update.rollback", "", "update: { rollback: false }"),
-        nothing("adopt", "", "adopt: Never"),
+        row(
+            &["adopt", "adopt.policy", "adopt.composeProject", "adopt.composeService"],
+            "",
+            "adopt: { policy: Replace, composeProject: nobody, composeService: nothing }",
+            Closed::Nothing,
+        ),
         planned(replaces(
             &["probes.docker", "probes.docker.disable"],
             "probes: { docker: { disable: true } }",
