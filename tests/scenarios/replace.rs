@@ -28,8 +28,8 @@ fn p10_a_changed_field_replaces_one_container_and_keeps_its_data() {
         ("files", None, None, file("a = 2")),
         ("env.LEVEL", None, Some("debug"), format!("{}\nenv: {{ LEVEL: debug }}", file("a = 2"))),
         ("env.LEVEL", Some("debug"), None, file("a = 2")),
-        ("resources.memory", None, Some("64MiB"), format!("{}\nresources: {{ memory: 64MiB }}", file("a = 2"))),
-        ("command", None, None, format!("{}\nresources: {{ memory: 64MiB }}", file("a = 2"))),
+        ("hostname", None, Some("box"), format!("{}\nhostname: box", file("a = 2"))),
+        ("command", None, None, format!("{}\nhostname: box", file("a = 2"))),
         ("image", None, Some(&image), format!("image: {image}\n{}", file("a = 2"))),
     ] {
         let was = stack.inspect("web");
@@ -127,11 +127,11 @@ fn p10_what_docker_can_change_in_place_keeps_the_container() {
 
 /// The old one is only removed once the new one is ready; until then both are there, and one runs.
 #[test]
-fn p09_a_replacement_that_does_not_become_ready_keeps_the_old_container() {
+fn p09_with_rollback_switched_off_a_replacement_that_does_not_become_ready_keeps_the_old_container() {
     let stack = Stack::new("unready");
     let web = |env: &str| {
         let probe = "probes: { startup: { line: { port: 7000, send: \"ping\\n\", expect: pong }, timeout: 300ms, deadline: 3s } }";
-        service("web", &format!("command: standin line\n{probe}\nenv: {{ {env} }}"))
+        service("web", &format!("command: standin line\n{probe}\nenv: {{ {env} }}\nupdate: {{ rollback: false }}"))
     };
     stack.describe(&[web("V: \"1\"")]);
     stack.apply().exits(0);
