@@ -145,6 +145,11 @@ fn service_open(scene: &Scene<'_>, set: &DesiredSet, key: &ResourceKey, service:
     if status.is_converged() {
         return differs(scene, service, status).map(|what| format!("it says {says}, but {what}"));
     }
+    if status.phase == Phase::RolledBack {
+        // What was refused for a fault that has passed stays refused until somebody asks for it.
+        let left = ours.iter().find(|c| [NEXT, OLD].iter().any(|s| c.name.ends_with(s)));
+        return left.map(|left| format!("it says {says}, and {} is left over", left.name));
+    }
     if excuse.is_none() {
         return Some(format!("nothing stands in its way, and it says {says}"));
     }
@@ -165,8 +170,9 @@ fn differs(scene: &Scene<'_>, service: &Service, status: &Status) -> Option<Stri
     if let Some(left) = ours.iter().find(|c| [NEXT, OLD].iter().any(|s| c.name.ends_with(s))) {
         return Some(format!("{} is left over", left.name));
     }
-    if let Some(left) = ours.iter().find(|c| c.name.ends_with(FAILED)) {
-        return Some(format!("{} is left over", left.name));
+    // Refused, and kept for its logs until another revision has been rolled out.
+    if let Some(failed) = ours.iter().find(|c| c.name.ends_with(FAILED) && c.state == RunState::Running) {
+        return Some(format!("{} runs", failed.name));
     }
     // One under another name is told of, and left alone.
     if let Some(also) =

@@ -34,10 +34,7 @@ pub fn panics() -> Vec<String> {
 }
 
 /// Phases that nothing reaches yet, each with what will.
-pub const NOT_YET: &[(Phase, &str)] = &[
-    (Phase::RolledBack, "`update` is not in the generated manifests but for its deadline"),
-    (Phase::Observed, "`adopt` is not in the generated manifests"),
-];
+pub const NOT_YET: &[(Phase, &str)] = &[(Phase::Observed, "`adopt` is not in the generated manifests")];
 
 const PHASES: &[Phase] = &[
     Phase::Pending,
