@@ -79,12 +79,12 @@ impl Checks {
             return (served && !stopped && others.is_empty())
                 .then(|| format!("P9: nothing is left of {service}, which is to run"));
         }
+        if !others.is_empty() {
+            return None; // The end of a replacement.
+        }
         if read.set.has_errors {
             let which = if read.set.resources.is_empty() { "P6" } else { "P5" };
             return Some(format!("{which}: removed {service} although the source could not be read whole"));
-        }
-        if !others.is_empty() {
-            return None;
         }
         let source = gone.labels.get(labels::SOURCE).map(String::as_str);
         if source != Some(SOURCE) {
@@ -92,9 +92,11 @@ impl Checks {
         }
         // Under the reading from which on nobody asked for it.
         let at = self.reads.len() - since.max(1);
+        // What is owned is counted when it is judged, which may be under a later reading.
+        let most = self.reads[at..].iter().map(|r| r.most_owned).max().unwrap_or_default();
         let read = &mut self.reads[at];
         read.pruned.insert(service.to_owned());
-        let (pruned, most) = (read.pruned.len(), read.most_owned);
+        let pruned = read.pruned.len();
         (!read.allowed && pruned * 100 > most * usize::from(PRUNE_LIMIT))
             .then(|| format!("P6: pruned {pruned} of {most} services of one revision: {:?}", read.pruned))
     }
