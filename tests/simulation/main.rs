@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use history::{Counts, Outcome};
 
 /// In `make test`.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 200;
 
 /// Fewer histories need not meet everything.
 const ENOUGH: u64 = 1_000;
