@@ -34,8 +34,6 @@ pub struct PlanContext<'a> {
     pub image: &'a ImageState,
     /// Of the container that serves.
     pub probes: &'a ProbeState,
-    /// Of the one that is to take its place, where it runs beside it.
-    pub next_probes: &'a ProbeState,
     pub retry: &'a Retry,
     pub restarts: &'a Restarts,
     /// A person asked to restart exactly this run of the container that serves.
