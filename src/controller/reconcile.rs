@@ -161,8 +161,7 @@ impl<E: Engine> Shared<E> {
     ) -> Plan {
         let mut deps = self.deps(key);
         deps.iter_mut().filter(|dep| unknown.contains(&dep.key)).for_each(|dep| dep.facts = DepFacts::default());
-        let next = self.next_probe_state(key, desired, observed);
-        self.plan_with(key, desired, observed, mode, (&self.probe_state(key, desired, observed), &next), &deps)
+        self.plan_with(key, desired, observed, mode, &self.probe_state(key, desired, observed), &deps)
     }
 
     pub(super) fn plan_with(
@@ -171,7 +170,7 @@ impl<E: Engine> Shared<E> {
         desired: Option<&Desired>,
         observed: &Observed,
         mode: Mode,
-        (probes, next_probes): (&ProbeState, &ProbeState),
+        probes: &ProbeState,
         deps: &[Dep],
     ) -> Plan {
         let dependents = match (mode, key.kind) {
@@ -202,7 +201,6 @@ impl<E: Engine> Shared<E> {
             dependents: &dependents,
             image: &image,
             probes,
-            next_probes,
             retry: &retry,
             restarts: &restarts,
             restart_asked: self.restart_asked(key, observed),
@@ -278,14 +276,6 @@ impl<E: Engine> Shared<E> {
         // Nor one of ours: what is to be adopted serves.
         let serving = serving.or_else(|| observed.adoptees.first());
         serving.map(|c| self.prober.state(key, &c.id)).unwrap_or_default()
-    }
-
-    /// Of the one that is to take its place.
-    fn next_probe_state(&self, key: &ResourceKey, desired: Option<&Desired>, observed: &Observed) -> ProbeState {
-        let Observed::Service(observed) = observed else { return ProbeState::default() };
-        let name = desired.and_then(|d| d.spec.as_service()).map(|s| format!("{}{NEXT}", s.spec.container.name));
-        let next = name.and_then(|name| observed.named(&name));
-        next.map(|c| self.prober.state(key, &c.id)).unwrap_or_default()
     }
 
     /// Starts, changes or ends probes and pulls, as the plan wants them.
