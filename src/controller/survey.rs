@@ -34,7 +34,6 @@ impl<E: Engine> Controller<E> {
         let mut plans = BTreeMap::new();
         for (key, (desired, observed, probes)) in order.into_iter().zip(looked) {
             let mode = shared.mode(&key);
-            let (deps, no_next) = (shared.deps(&key), ProbeState::default());
             let deps = shared.deps(&key);
             let mut plan = shared.plan_with(&key, desired.as_deref(), &observed, mode, &probes, &deps);
             plan.say_pending("`env-manager apply`");
