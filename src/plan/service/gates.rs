@@ -42,7 +42,10 @@ impl Run<'_> {
     /// Before a container is started that is there. In a replace or a rollback it is not held back by
     /// dependencies: else a crash in the middle would leave neither the old one nor the new one.
     pub fn gate_start(&self, d: &mut Draft<'_>) {
-        if self.cast.old.is_none() && self.cast.next.is_none() && self.measure != Measure::Itself {
+        // Until it has its policy back, the rollback is under way.
+        let is_taken_back = self.measure == Measure::Itself
+            && self.cast.current.is_some_and(|c| c.config.restart != self.policy_before(c).on_engine());
+        if self.cast.old.is_none() && self.cast.next.is_none() && !is_taken_back {
             self.gate_deps(d);
         }
         self.gate_ports(d);

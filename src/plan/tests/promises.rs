@@ -275,6 +275,9 @@ proptest! {
             case.dep("zookeeper", DependencyCondition::Ready, DepFacts::default())
         };
         let begun = case.observed.owned.iter().any(|c| c.name.ends_with(NEXT) || c.name.ends_with(OLD));
+        // A rollback that has not given the policy back yet.
+        let part = |index: usize| parts.iter().find(|(i, _)| *i == index).map(|(_, p)| *p);
+        let begun = begun || (part(0).is_some_and(|p| p.hushed) && part(3).is_some_and(|p| p.fits));
         let plan = case.plan();
         let steps = || plan.executable().into_iter().flat_map(|s| &s.steps);
         if removing {
