@@ -205,3 +205,14 @@ fn p08_a_replace_waits_for_a_dependency_that_is_being_replaced_itself() {
     on_network.deps.push(Dep { key, condition: DependencyCondition::Ready, facts: facts(true) });
     assert!(creates(&on_network));
 }
+
+#[test]
+fn p08_a_start_after_a_rollback_waits_for_its_dependencies() {
+    let ended = kafka().has("kafka", Exited).image_is("kafka:2").has("kafka.failed", Exited);
+    let ended = ended.dep("zookeeper", DependencyCondition::Ready, DepFacts::default());
+    assert!(ended.plan().executable().is_none(), "{}", ended.plan());
+    // The rollback itself is carried to its end whatever they say.
+    let mut under_way = ended;
+    under_way.observed.owned[0].config.restart = RestartPolicy::No;
+    assert!(under_way.plan().executable().is_some(), "{}", under_way.plan());
+}
