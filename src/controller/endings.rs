@@ -17,7 +17,7 @@ use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
 use crate::resource::desired::{Desired, Service};
 use crate::resource::ending::{ASKED, Ending, last_lines};
-use crate::resource::labels::{FAILED, NEXT, OLD};
+use crate::resource::labels::part_of;
 use crate::resource::observed::{Container, Observed, RunState};
 use crate::resource::secret::Secret;
 use crate::resource::spec::FileOrigin;
@@ -57,8 +57,7 @@ impl Endings {
         }
         drop(told);
         let mut seen = lock(&self.seen);
-        let part_of_a_replacement = |c: &&mut Container| [NEXT, OLD, FAILED].iter().any(|s| c.name.ends_with(s));
-        for container in observed.owned.iter_mut().filter(|c| !part_of_a_replacement(c)) {
+        for container in observed.owned.iter_mut().filter(|c| part_of(&c.name).is_none()) {
             let known = seen.get(key).filter(|end| end.container == container.id && end.at == container.finished_at);
             match (container.state, known) {
                 (RunState::Exited | RunState::Restarting, None) => {

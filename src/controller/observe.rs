@@ -15,7 +15,7 @@ use crate::resource::desired::{Desired, Service};
 use crate::resource::hash::SaltedHash;
 use crate::resource::image::{ImageId, ImageInfo};
 use crate::resource::key::{Kind, ResourceKey};
-use crate::resource::labels::{FAILED, NEXT, OLD};
+use crate::resource::labels::{FAILED, NEXT, OLD, part_of};
 use crate::resource::observed::{
     Container, ContainerRow, Foreign, Network, NetworkObserved, NetworkUser, Observed, ServiceObserved, VolumeObserved,
 };
@@ -259,7 +259,7 @@ async fn foreign<E: Engine>(
         Some(_) => {}
     }
     // A rollout is under way, and may fail.
-    if observed.owned.iter().any(|c| c.name.ends_with(OLD) || c.name.ends_with(NEXT)) {
+    if observed.owned.iter().any(|c| matches!(part_of(&c.name), Some(NEXT | OLD))) {
         names.push(format!("{}{FAILED}", spec.name));
     }
     names.sort();
@@ -320,7 +320,7 @@ async fn namespace_holder<E: Engine>(
 ) -> Result<Option<ContainerId>, EngineError> {
     let filter = ContainerFilter { stack: Some(stack.to_owned()), service: Some(service.to_owned()) };
     let rows = engine.list_containers(&filter).await?;
-    let current = rows.into_iter().find(|row| ![NEXT, OLD, FAILED].iter().any(|suffix| row.name.ends_with(suffix)));
+    let current = rows.into_iter().find(|row| part_of(&row.name).is_none());
     Ok(current.map(|row| row.id))
 }
 

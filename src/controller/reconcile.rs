@@ -18,7 +18,7 @@ use crate::queue::{Lease, Outcome};
 use crate::resource::ResourceKey;
 use crate::resource::desired::{Desired, Service};
 use crate::resource::key::Kind;
-use crate::resource::labels::{FAILED, NEXT, OLD};
+use crate::resource::labels::part_of;
 use crate::resource::observed::{Container, Observed};
 use crate::resource::overall::is_gone;
 use crate::resource::probe::ProbeState;
@@ -266,11 +266,10 @@ impl<E: Engine> Shared<E> {
     /// the last to be asked, and must not speak for the new one (P9).
     fn probe_state(&self, key: &ResourceKey, desired: Option<&Desired>, observed: &Observed) -> ProbeState {
         let Observed::Service(observed) = observed else { return ProbeState::default() };
-        let part_of_a_replacement = |c: &&Container| [NEXT, OLD, FAILED].iter().any(|s| c.name.ends_with(s));
         let named = desired.and_then(|d| d.spec.as_service()).and_then(|s| observed.named(&s.spec.container.name));
         // Where none bears the name, one under another name is the service's.
         let serving = named.or_else(|| {
-            let mut others = observed.owned.iter().filter(|c| !part_of_a_replacement(c));
+            let mut others = observed.owned.iter().filter(|c| part_of(&c.name).is_none());
             others.find(|c| self.prober.state(key, &c.id) != ProbeState::default())
         });
         // Nor one of ours: what is to be adopted serves.

@@ -53,6 +53,11 @@ pub const NEXT: &str = ".next";
 pub const OLD: &str = ".old";
 pub const FAILED: &str = ".failed";
 
+/// Which of these a container's name ends in; `None`: it is no part of a replacement.
+pub fn part_of(name: &str) -> Option<&'static str> {
+    [NEXT, OLD, FAILED].into_iter().find(|suffix| name.ends_with(suffix))
+}
+
 /// Where manifests come from: `HOST:/absolute/folder`, or a git URL and path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

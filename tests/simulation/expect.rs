@@ -147,8 +147,7 @@ fn service_open(scene: &Scene<'_>, set: &DesiredSet, key: &ResourceKey, service:
     }
     if status.phase == Phase::RolledBack {
         // What was refused for a fault that has passed stays refused until somebody asks for it.
-        let left = ours.iter().find(|c| [NEXT, OLD].iter().any(|s| c.name.ends_with(s)));
-        return left.map(|left| format!("it says {says}, and {} is left over", left.name));
+        return left_over(&ours).map(|left| format!("it says {says}, and {} is left over", left.name));
     }
     if excuse.is_none() {
         return Some(format!("nothing stands in its way, and it says {says}"));
@@ -160,6 +159,11 @@ fn service_open(scene: &Scene<'_>, set: &DesiredSet, key: &ResourceKey, service:
     (holder.is_some() && !named).then(|| format!("P17: its name is taken, and it says {says}"))
 }
 
+/// A container that a replacement should have removed.
+fn left_over<'a>(ours: &[&'a ContainerView]) -> Option<&'a ContainerView> {
+    ours.iter().copied().find(|c| matches!(labels::part_of(&c.name), Some(NEXT | OLD)))
+}
+
 /// What is not as a status that says converged claims (P14).
 fn differs(scene: &Scene<'_>, service: &Service, status: &Status) -> Option<String> {
     let spec = &service.spec.container;
@@ -167,7 +171,7 @@ fn differs(scene: &Scene<'_>, service: &Service, status: &Status) -> Option<Stri
     let Some(current) = ours.iter().find(|c| c.name == spec.name) else {
         return Some("no container bears its name".to_owned());
     };
-    if let Some(left) = ours.iter().find(|c| [NEXT, OLD].iter().any(|s| c.name.ends_with(s))) {
+    if let Some(left) = left_over(&ours) {
         return Some(format!("{} is left over", left.name));
     }
     // Refused, and kept for its logs until another revision has been rolled out.

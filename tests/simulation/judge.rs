@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use env_manager::engine::sim::{Call, ContainerView, World};
 use env_manager::resource::ResourceKey;
-use env_manager::resource::labels::{self, FAILED, NEXT, OLD};
+use env_manager::resource::labels::{self, NEXT, OLD};
 use env_manager::resource::observed::RunState;
 use env_manager::resource::spec::{DependencyCondition, DesiredState};
 
@@ -110,10 +110,7 @@ impl Checks {
         ended: &ContainerView,
         world: &World,
     ) -> Option<String> {
-        if ended.state != RunState::Running
-            || !ended.ready
-            || [NEXT, OLD, FAILED].iter().any(|s| ended.name.ends_with(s))
-        {
+        if ended.state != RunState::Running || !ended.ready || labels::part_of(&ended.name).is_some() {
             return None;
         }
         let (id, since) = self.ready_since.get(service)?;

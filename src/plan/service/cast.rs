@@ -1,6 +1,6 @@
 //! Which container plays which part, told from names alone.
 
-use crate::resource::labels::{FAILED, NEXT, OLD};
+use crate::resource::labels::{FAILED, NEXT, OLD, part_of};
 use crate::resource::observed::{Container, RunState};
 
 /// The containers of one service, by part. Those that the engine is removing play none.
@@ -39,7 +39,7 @@ impl<'a> Cast<'a> {
         }
         // A replace goes on under the new name when `containerName` is edited meanwhile.
         for container in rest {
-            let part = match suffix(&container.name) {
+            let part = match part_of(&container.name) {
                 None => {
                     cast.strays.push(container);
                     continue;
@@ -63,17 +63,13 @@ impl<'a> Cast<'a> {
     pub fn unnamed(owned: &'a [Container]) -> (String, Self) {
         let names = || sorted(owned).into_iter().map(|c| c.name.as_str());
         let base = names()
-            .find(|n| suffix(n).is_none())
+            .find(|n| part_of(n).is_none())
             .or_else(|| names().find_map(|n| n.strip_suffix(OLD)))
             .unwrap_or_default()
             .to_owned();
         let cast = Self::new(&base, owned);
         (base, cast)
     }
-}
-
-fn suffix(name: &str) -> Option<&'static str> {
-    [NEXT, OLD, FAILED].into_iter().find(|s| name.ends_with(s))
 }
 
 /// The engine lists in the order of creation; plans do not depend on it.
