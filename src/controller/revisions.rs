@@ -1,7 +1,7 @@
 //! Which revisions of services have served, and which were refused: what a later process is to know.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
@@ -17,7 +17,7 @@ use crate::resource::revision::{Proven, Revision, Revisions};
 
 #[derive(Debug)]
 pub(super) struct Known {
-    by_service: Mutex<BTreeMap<String, Revisions>>,
+    by_service: Mutex<BTreeMap<String, Arc<Revisions>>>,
     /// Services whose refused revision somebody asked to try again.
     asked: Mutex<BTreeSet<ResourceKey>>,
     /// Counts changes that are to be kept.
@@ -28,24 +28,25 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn new(by_service: BTreeMap<String, Revisions>, since: Timestamp) -> Self {
+        let by_service = by_service.into_iter().map(|(name, known)| (name, Arc::new(known))).collect();
         Self { by_service: Mutex::new(by_service), asked: Mutex::default(), changes: watch::Sender::new(0), since }
     }
 
-    pub(super) fn of(&self, key: &ResourceKey) -> Revisions {
+    pub(super) fn of(&self, key: &ResourceKey) -> Arc<Revisions> {
         lock(&self.by_service).get(&*key.name).cloned().unwrap_or_default()
     }
 
-    fn change(&self, key: &ResourceKey, edit: impl FnOnce(&mut Revisions) -> bool) {
-        let changed = edit(lock(&self.by_service).entry(key.name.to_string()).or_default());
-        if changed {
-            self.changes.send_modify(|n| *n += 1);
-        }
+    fn change(&self, key: &ResourceKey, edit: impl FnOnce(&mut Revisions)) {
+        edit(Arc::make_mut(lock(&self.by_service).entry(key.name.to_string()).or_default()));
+        self.changes.send_modify(|n| *n += 1);
     }
 
     /// What was refused may be tried again.
     pub(super) fn try_again(&self, key: &ResourceKey) {
         lock(&self.asked).insert(key.clone());
-        self.change(key, |r| r.refused.take().is_some());
+        if self.of(key).refused.is_some() {
+            self.change(key, |known| known.refused = None);
+        }
     }
 }
 
@@ -68,11 +69,7 @@ impl<E: Engine> Shared<E> {
         plan: &Plan,
     ) {
         if let Some(refusal) = &plan.refuses {
-            self.revisions.change(key, |r| {
-                r.refused = Some(refusal.clone());
-                true
-            });
-            return;
+            return self.revisions.change(key, |known| known.refused = Some(refusal.clone()));
         }
         let Some(service) = desired.and_then(|d| d.spec.as_service()) else { return };
         let Observed::Service(observed) = observed else { return };
@@ -81,25 +78,24 @@ impl<E: Engine> Shared<E> {
             return;
         };
         let Some(container) = observed.owned.iter().find(|c| c.id == container.id) else { return };
-        self.revisions.change(key, |r| {
-            let is_known = r.proven.as_ref().is_some_and(|p| {
-                p.spec == service.spec
-                    && p.revision.image.as_ref() == Some(&container.image_id)
-                    && p.revision.has_the_secrets_and_files_of(service)
-            });
-            if !is_known {
-                let revision = Revision::of(service, Some(&container.image_id), &self.salt());
-                r.proven = Some(Proven { spec: service.spec.clone(), revision });
-            }
-            !is_known
-        });
+        let is_it = |proven: &Proven| {
+            proven.spec == service.spec
+                && proven.revision.image.as_ref() == Some(&container.image_id)
+                && proven.revision.has_the_secrets_and_files_of(service)
+        };
+        if !self.revisions.of(key).proven.as_ref().is_some_and(is_it) {
+            let revision = Revision::of(service, Some(&container.image_id), &self.salt());
+            let proven = Proven { spec: service.spec.clone(), revision };
+            self.revisions.change(key, |known| known.proven = Some(proven));
+        }
     }
 }
 
 impl<E: Engine> Controller<E> {
     /// For the next process.
     pub fn revisions(&self) -> BTreeMap<String, Revisions> {
-        lock(&self.shared.revisions.by_service).clone()
+        let known = lock(&self.shared.revisions.by_service);
+        known.iter().map(|(name, known)| (name.clone(), (**known).clone())).collect()
     }
 
     /// Tells when [`Controller::revisions`] has changed.
