@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::in_place::files_differ_in_place;
 use super::run::{Measure, Run};
 use super::steps::{existing, step};
 use crate::plan::drift::sets_label;
@@ -53,12 +54,13 @@ impl Run<'_> {
     pub fn complete_steps(&self, container: &Container) -> Vec<Step> {
         let mut steps = self.attachment_steps(container, Cause::Resumed);
         let never_uploaded = container.files_marker.is_none() && self.measure != Measure::Itself;
-        if never_uploaded || self.files_differ_in_place(container) {
+        let changes = self.differences(container);
+        if never_uploaded || files_differ_in_place(&changes) {
             steps.extend(self.upload(existing(container), Cause::Resumed));
         }
         // What the engine has refused keeps nothing from starting.
         if !self.in_place_was_refused() {
-            steps.extend(self.limits_step(container));
+            steps.extend(self.limits_step(container, &changes));
         }
         steps
     }

@@ -9,10 +9,10 @@ use crate::resource::observed::{Container, RunState};
 use crate::resource::status::Reason;
 
 impl Run<'_> {
-    /// Of one that is up. A paused one is left alone.
-    pub fn in_place_steps(&self, container: &Container) -> Vec<Step> {
-        let limits = self.limits_step(container).filter(|_| container.state != RunState::Paused);
-        limits.into_iter().chain(self.reload_steps(container)).collect()
+    /// Of one that is up. A paused one is left alone. `changes`: what differs of it, here and below.
+    pub fn in_place_steps(&self, container: &Container, changes: &[FieldChange]) -> Vec<Step> {
+        let limits = self.limits_step(container, changes).filter(|_| container.state != RunState::Paused);
+        limits.into_iter().chain(self.reload_steps(container, changes)).collect()
     }
 
     /// The engine has refused such a step (memory below what is in use, no shell to signal with). It is
@@ -23,24 +23,19 @@ impl Run<'_> {
     }
 
     /// Brings the limits of a container to what the spec says, where that can be done in place.
-    pub fn limits_step(&self, container: &Container) -> Option<Step> {
-        let cause = self.difference_in_place(container, |c| c.field.starts_with("resources."))?;
+    pub fn limits_step(&self, container: &Container, changes: &[FieldChange]) -> Option<Step> {
+        let cause = changes.iter().find(|c| is_in_place(c) && c.field.starts_with("resources."))?.cause;
         let limits = Limits::between(&container.config.resources, &self.service.spec.container.resources);
         Some(step(Op::UpdateLimits { target: existing(container), limits }, cause))
     }
 
-    /// Its files are not those of the spec, and nothing but an upload is needed.
-    pub fn files_differ_in_place(&self, container: &Container) -> bool {
-        self.difference_in_place(container, |c| c.field == "files").is_some()
-    }
-
     /// The new files, marked as such, and then the signal: whoever comes after a crash between the two
     /// finds files that nobody was told of.
-    fn reload_steps(&self, container: &Container) -> Vec<Step> {
+    fn reload_steps(&self, container: &Container, changes: &[FieldChange]) -> Vec<Step> {
         let signal = self.service.spec.container.files.iter().find_map(|f| f.signal.clone());
         let marker = SaltedHash::of_files(&self.service, &self.cx.policy.salt);
         let (Some(signal), Some(marker)) = (signal, marker) else { return Vec::new() };
-        if container.state != RunState::Running || !self.files_differ_in_place(container) {
+        if container.state != RunState::Running || !files_differ_in_place(changes) {
             return Vec::new();
         }
         let target = || existing(container);
@@ -48,9 +43,13 @@ impl Run<'_> {
         let reload = Op::Reload { target: target(), signal, marker };
         [upload, reload].map(|op| step(op, Cause::SpecChanged)).into()
     }
+}
 
-    fn difference_in_place(&self, container: &Container, of: impl Fn(&FieldChange) -> bool) -> Option<Cause> {
-        let differences = self.differences(container);
-        differences.iter().find(|c| c.closed_by == ClosedBy::InPlace && of(c)).map(|c| c.cause)
-    }
+fn is_in_place(change: &FieldChange) -> bool {
+    change.closed_by == ClosedBy::InPlace
+}
+
+/// The files are not those of the spec, and nothing but an upload is needed.
+pub(super) fn files_differ_in_place(changes: &[FieldChange]) -> bool {
+    changes.iter().any(|c| is_in_place(c) && c.field == "files")
 }

@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
             return Lost::No; // It has not had its chance, or somebody holds it.
         }
         let allowed = self.service.spec.update.progress_deadline;
-        let since = [Some(new.created_at), since].into_iter().flatten().max().unwrap_or(new.created_at);
+        let since = since.map_or(new.created_at, |since| since.max(new.created_at));
         let mut since = on_our_clock(since, self.cx).max(self.cx.watched_since);
         // Started once more by the engine or by us, and not because it had ended by itself.
         if let Some(started_at) = new.started_at.filter(|_| new.restarts == 0 && self.cx.restarts.count() == 0) {
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
     }
 
     /// The revision that is asked for is not to be tried again.
-    pub fn note_refusal(&self, d: &mut Draft<'_>, why: &str) {
+    fn note_refusal(&self, d: &mut Draft<'_>, why: &str) {
         if self.remembered_refusal().is_none() {
             let image = self.observed.spec_image.as_ref().map(|i| &i.id);
             let revision = Revision::of(&self.service, image, &self.cx.policy.salt);
@@ -226,7 +226,7 @@ pub(super) fn keep<'a>(mut draft: Draft<'a>, wanted: &Run<'a>, why: &str) -> Dra
         && cast.dead.is_empty()
         && !wanted.name_is_foreign()
         && wanted.hush_second_copies().is_empty();
-    let may_move = wanted.measure == Measure::Spec && nobody_in_the_way;
+    let may_move = wanted.compares() && nobody_in_the_way;
     match cast.current {
         Some(refused) if wanted.is_of_this_revision(refused) => {
             say_container(d, &wanted.service, refused, observed, cx);

@@ -215,7 +215,7 @@ impl<'a> Run<'a> {
             }
             return self.replace(d, current);
         }
-        if self.measure == Measure::Spec && self.give_up(d, current) {
+        if self.compares() && self.give_up(d, current) {
             return;
         }
         match current.state {
@@ -240,7 +240,7 @@ impl<'a> Run<'a> {
             steps.extend(self.attachment_steps(current, cause));
             d.changes.extend(self.attachment_changes(current, cause));
         }
-        let (mut in_place, in_place_last) = (self.in_place_steps(current), self.in_place_was_refused());
+        let (mut in_place, in_place_last) = (self.in_place_steps(current, &d.changes), self.in_place_was_refused());
         if !in_place_last {
             steps.append(&mut in_place);
         }
@@ -334,7 +334,8 @@ impl<'a> Run<'a> {
             d.verdict.stalled = true;
         }
         // Of what is to be as described when somebody runs it again.
-        let mut steps: Vec<_> = self.policy_step(d, current).into_iter().chain(self.limits_step(current)).collect();
+        let limits = self.limits_step(current, &d.changes);
+        let mut steps: Vec<_> = self.policy_step(d, current).into_iter().chain(limits).collect();
         steps.extend(self.cast.next.iter().flat_map(|n| discard(n, self.grace(), Cause::SpecChanged)));
         if !steps.is_empty() {
             d.mend(steps);
@@ -386,7 +387,7 @@ impl<'a> Run<'a> {
     /// What differs from the spec. An upload that was not made yet is no difference: it is made before
     /// the start.
     pub fn differences(&self, container: &Container) -> Vec<FieldChange> {
-        if self.measure != Measure::Spec {
+        if !self.compares() {
             return Vec::new();
         }
         let mut changes = drift(&self.service, container, self.observed);
@@ -400,7 +401,7 @@ impl<'a> Run<'a> {
         changes
     }
 
-    /// Off while the manifest is broken.
+    /// Off while the manifest is broken, or what it asks for was refused.
     pub fn compares(&self) -> bool {
         self.measure == Measure::Spec
     }
