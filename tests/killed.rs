@@ -207,6 +207,32 @@ fn p11_a_cold_start_killed_at_any_call_is_carried_on_by_the_next() {
     });
 }
 
+/// One stack takes many points: each replaces what the one before has left. `die` begins, and dies there;
+/// `go_on` is the next one.
+fn is_replaced(stack: &Stack, point: Point, die: impl FnOnce() -> Vec<String>, go_on: impl FnOnce()) {
+    if stack.names().is_empty() {
+        describe(stack, 1);
+        stack.apply().exits(0);
+        stack.exec("db", &["sh", "-c", "echo kept > /data/mark; echo kept > /anonymous/mark"]);
+    }
+    let (before, volume) = (stack.containers(), anonymous(stack));
+    let begun = die();
+    // Calls for the other service may have been under way.
+    assert!(begun.len() >= point.0, "{begun:#?}");
+    // Never less than before: of each service something is there, and what is there can go on.
+    for name in SERVICES {
+        let parts = stack.names().into_iter().filter(|n| n.split('.').next() == Some(name)).count();
+        assert!(parts > 0, "nothing is left of {name}: {begun:#?}");
+    }
+    go_on();
+    let after = stack.containers();
+    for name in SERVICES {
+        assert_ne!(after[name], before[name], "{name}");
+    }
+    assert_eq!(anonymous(stack), volume, "rules 4");
+    assert_eq!(stack.exec("db", &["cat", "/data/mark", "/anonymous/mark"]), "kept\nkept");
+}
+
 #[test]
 fn p11_a_replacement_killed_at_any_call_is_carried_on_by_the_next() {
     let counted = {
@@ -223,30 +249,12 @@ fn p11_a_replacement_killed_at_any_call_is_carried_on_by_the_next() {
         assert!(counted.iter().any(|c| c.contains(operation)), "{operation} is tried: {counted:#?}");
     }
     at_every_step("replace", &counted, |stack, number, point| {
-        // One stack takes many points: each replaces what the one before has left.
         let version = number + 1;
-        if stack.names().is_empty() {
-            describe(stack, 1);
-            stack.apply().exits(0);
-            stack.exec("db", &["sh", "-c", "echo kept > /data/mark; echo kept > /anonymous/mark"]);
-        }
-        let (before, volume) = (stack.containers(), anonymous(stack));
-        describe(stack, version);
-        let begun = apply_dying_at(stack, Some(point));
-        // Calls for the other service may have been under way.
-        assert!(begun.len() >= point.0, "{begun:#?}");
-        // Never less than before: of each service something is there, and what is there can go on.
-        for name in SERVICES {
-            let parts = stack.names().into_iter().filter(|n| n.split('.').next() == Some(name)).count();
-            assert!(parts > 0, "nothing is left of {name}: {begun:#?}");
-        }
-        is_as_described(stack, version);
-        let after = stack.containers();
-        for name in SERVICES {
-            assert_ne!(after[name], before[name], "{name}");
-        }
-        assert_eq!(anonymous(stack), volume, "rules 4");
-        assert_eq!(stack.exec("db", &["cat", "/data/mark", "/anonymous/mark"]), "kept\nkept");
+        let die = || {
+            describe(stack, version);
+            apply_dying_at(stack, Some(point))
+        };
+        is_replaced(stack, point, die, || is_as_described(stack, version));
     });
 }
 
@@ -326,27 +334,12 @@ fn p11_a_daemon_killed_at_any_call_of_a_replacement_is_carried_on_by_the_next() 
     let points: Vec<_> = (2..counted.len()).map(|n| (n, if n % 2 == 0 { "before" } else { "after" })).collect();
     at_each("daemon-replace", &counted, &points, |stack, number, point| {
         let version = number + 1;
-        if stack.names().is_empty() {
-            describe(stack, 1);
-            stack.apply().exits(0);
-            stack.exec("db", &["sh", "-c", "echo kept > /data/mark; echo kept > /anonymous/mark"]);
-        }
-        let (before, volume) = (stack.containers(), anonymous(stack));
-        let begun = daemon_dying_at(stack, Some(point), Some(version));
-        assert!(begun.len() >= point.0, "{begun:#?}");
-        for name in SERVICES {
-            let parts = stack.names().into_iter().filter(|n| n.split('.').next() == Some(name)).count();
-            assert!(parts > 0, "nothing is left of {name}: {begun:#?}");
-        }
-        // Where it died before the edit, the next one meets it at its start.
-        describe(stack, version);
-        is_carried_on(stack, version);
-        let after = stack.containers();
-        for name in SERVICES {
-            assert_ne!(after[name], before[name], "{name}");
-        }
-        assert_eq!(anonymous(stack), volume, "rules 4");
-        assert_eq!(stack.exec("db", &["cat", "/data/mark", "/anonymous/mark"]), "kept\nkept");
+        let die = || daemon_dying_at(stack, Some(point), Some(version));
+        is_replaced(stack, point, die, || {
+            // Where it died before the edit, the next one meets it at its start.
+            describe(stack, version);
+            is_carried_on(stack, version);
+        });
     });
 }
 

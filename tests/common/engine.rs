@@ -159,26 +159,42 @@ impl Scope {
     }
 
     pub async fn owned(&self, id: &ContainerId) -> Container {
-        match self.engine.inspect_container(&id.0).await.expect("inspected") {
-            Some(Inspected::Owned(container)) => *container,
-            other => panic!("{id} should be ours: {other:?}"),
-        }
+        owned(&self.engine, id).await
     }
 
     /// Waits for a state, with a deadline.
     pub async fn wait(&self, id: &ContainerId, what: &str, until: impl Fn(&Container) -> bool) -> Container {
-        let mut last = None;
-        let found = eventually(async || {
-            let container = self.owned(id).await;
-            let done = until(&container);
-            last = Some(container.clone());
-            done.then_some(container)
-        });
-        let Ok(container) = tokio::time::timeout(Duration::from_secs(30), found).await else {
-            panic!("{id} was never {what}: {last:?}");
-        };
-        container
+        wait(&self.engine, id, Duration::from_secs(30), what, until).await
     }
+}
+
+/// One of ours, inspected.
+pub async fn owned(engine: &impl Engine, id: &ContainerId) -> Container {
+    match engine.inspect_container(&id.0).await.expect("inspected") {
+        Some(Inspected::Owned(container)) => *container,
+        other => panic!("{id} should be ours: {other:?}"),
+    }
+}
+
+/// Waits for a state of a container, with a deadline.
+pub async fn wait(
+    engine: &impl Engine,
+    id: &ContainerId,
+    within: Duration,
+    what: &str,
+    until: impl Fn(&Container) -> bool,
+) -> Container {
+    let mut last = None;
+    let found = eventually(async || {
+        let container = owned(engine, id).await;
+        let done = until(&container);
+        last = Some(container.clone());
+        done.then_some(container)
+    });
+    let Ok(container) = tokio::time::timeout(within, found).await else {
+        panic!("{id} was never {what}: {last:?}");
+    };
+    container
 }
 
 /// Asks until there is an answer. The caller keeps the deadline.

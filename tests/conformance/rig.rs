@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use env_manager::engine::docker::Docker;
 use env_manager::engine::sim::{Foreigner, Outside, Program, SimEngine, VirtualClock};
-use env_manager::engine::{Engine, Inspected};
+use env_manager::engine::Engine;
 use env_manager::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use env_manager::resource::image::ImageRef;
 use env_manager::resource::labels;
@@ -168,10 +168,7 @@ pub trait Rig {
     }
 
     async fn owned(&self, id: &ContainerId) -> Container {
-        match self.engine().inspect_container(&id.0).await.expect("inspected") {
-            Some(Inspected::Owned(container)) => *container,
-            other => panic!("{id} should be ours: {other:?}"),
-        }
+        engine::owned(self.engine(), id).await
     }
 
     async fn state(&self, id: &ContainerId) -> RunState {
@@ -180,17 +177,7 @@ pub trait Rig {
 
     /// Waits for a state, with a deadline.
     async fn wait(&self, id: &ContainerId, what: &str, until: impl Fn(&Container) -> bool) -> Container {
-        let mut last = None;
-        let found = engine::eventually(async || {
-            let container = self.owned(id).await;
-            let done = until(&container);
-            last = Some(container.clone());
-            done.then_some(container)
-        });
-        let Ok(container) = tokio::time::timeout(Duration::from_mins(1), found).await else {
-            panic!("{id} was never {what}: {last:?}");
-        };
-        container
+        engine::wait(self.engine(), id, Duration::from_mins(1), what, until).await
     }
 }
 
