@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use env_manager::engine::Engine;
 use env_manager::engine::docker::Docker;
 use env_manager::engine::sim::{Foreigner, Outside, Program, SimEngine, VirtualClock};
-use env_manager::engine::Engine;
 use env_manager::resource::container::{ContainerCreate, ContainerId, Endpoint, NetworkId};
 use env_manager::resource::image::ImageRef;
 use env_manager::resource::labels;
