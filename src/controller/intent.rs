@@ -115,6 +115,7 @@ impl<E: Engine> Controller<E> {
                 continue;
             }
             lock(&self.shared.modes).insert(key.clone(), Mode::Removing);
+            self.shared.revisions.forget(&key);
             self.shared.recent.forget(&key);
             self.shared.wakes.add(key, Trigger::ManifestChanged);
         }

@@ -17,7 +17,7 @@ use crate::resource::revision::{Proven, Revision, Revisions};
 
 #[derive(Debug)]
 pub(super) struct Known {
-    by_service: Mutex<BTreeMap<String, Arc<Revisions>>>,
+    by_service: Mutex<BTreeMap<ResourceKey, Arc<Revisions>>>,
     /// Services whose refused revision somebody asked to try again.
     asked: Mutex<BTreeSet<ResourceKey>>,
     /// Counts changes that are to be kept.
@@ -28,17 +28,26 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn new(by_service: BTreeMap<String, Revisions>, since: Timestamp) -> Self {
-        let by_service = by_service.into_iter().map(|(name, known)| (name, Arc::new(known))).collect();
+        let shared = |(name, known): (String, _)| (ResourceKey::service(name.as_str()), Arc::new(known));
+        let by_service = by_service.into_iter().map(shared).collect();
         Self { by_service: Mutex::new(by_service), asked: Mutex::default(), changes: watch::Sender::new(0), since }
     }
 
     pub(super) fn of(&self, key: &ResourceKey) -> Arc<Revisions> {
-        lock(&self.by_service).get(&*key.name).cloned().unwrap_or_default()
+        lock(&self.by_service).get(key).cloned().unwrap_or_default()
     }
 
     fn change(&self, key: &ResourceKey, edit: impl FnOnce(&mut Revisions)) {
-        edit(Arc::make_mut(lock(&self.by_service).entry(key.name.to_string()).or_default()));
+        edit(Arc::make_mut(lock(&self.by_service).entry(key.clone()).or_default()));
         self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// It goes: whoever comes under its name is somebody else.
+    pub(super) fn forget(&self, key: &ResourceKey) {
+        lock(&self.asked).remove(key);
+        if lock(&self.by_service).remove(key).is_some() {
+            self.changes.send_modify(|n| *n += 1);
+        }
     }
 
     /// What was refused may be tried again.
@@ -95,7 +104,7 @@ impl<E: Engine> Controller<E> {
     /// For the next process.
     pub fn revisions(&self) -> BTreeMap<String, Revisions> {
         let known = lock(&self.shared.revisions.by_service);
-        known.iter().map(|(name, known)| (name.clone(), (**known).clone())).collect()
+        known.iter().map(|(key, known)| (key.name.to_string(), (**known).clone())).collect()
     }
 
     /// Tells when [`Controller::revisions`] has changed.

@@ -121,10 +121,10 @@ impl World {
     }
 
     fn controller(&self, set: &DesiredSet, remove_all: bool) -> Controller<FakeEngine> {
-        let settings = settings(set, remove_all);
+        let mut state = StateDir::open(self.state.path()).unwrap();
+        let settings = Settings { revisions: state.revisions().clone(), ..settings(set, remove_all) };
         let info = EngineInfo { local: true, ..EngineInfo::default() };
         let controller = Controller::new(Arc::clone(&self.engine), info, settings, Arc::new(self.engine.clock));
-        let mut state = StateDir::open(self.state.path()).unwrap();
         controller.set_desired(&Intent::of(set, Arc::from("1")), &mut state);
         state.save().unwrap();
         controller
@@ -320,10 +320,17 @@ async fn an_image_that_nobody_has_holds_up_only_its_own_service() {
 #[tokio::test(start_paused = true)]
 async fn what_no_manifest_asks_for_any_more_is_removed() {
     let world = World::new();
-    world.apply(&set([service("a", &[]), service("b", &[]), service("c", &[])])).await;
+    let (_, controller) = world.apply(&set([service("a", &[]), service("b", &[]), service("c", &[])])).await;
+    let known = controller.revisions();
+    assert!(known.contains_key("c"));
+    let mut state = StateDir::open(world.state.path()).unwrap();
+    state.set_revisions(known);
+    state.save().unwrap();
     let controller = world.converge(&set([service("a", &[]), service("b", &[])])).await;
     assert_eq!(world.running(), ["a", "b"]);
     assert!(controller.status().get(&ResourceKey::service("c")).is_none());
+    // Whoever comes under its name is somebody else.
+    assert!(controller.revisions().into_keys().eq(["a", "b"]));
 }
 
 #[tokio::test(start_paused = true)]
