@@ -249,7 +249,8 @@ pub struct Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::spec::{Adopt, ContainerSpec, DesiredState, PullPolicy, Update, UpdateStrategy};
+    use crate::resource::spec::{Adopt, ContainerSpec, DesiredState, PullPolicy};
+    use crate::resource::update::Update;
 
     fn spec(image: &str) -> ServiceSpec {
         ServiceSpec {
@@ -263,11 +264,7 @@ mod tests {
             suspend: false,
             depends_on: Vec::new(),
             probes: crate::resource::probe::Probes::default(),
-            update: Update {
-                strategy: UpdateStrategy::Auto,
-                progress_deadline: std::time::Duration::from_mins(1),
-                rollback: true,
-            },
+            update: Update::default(),
             stop_grace: std::time::Duration::from_secs(10),
             adopt: Adopt::Never,
             annotations: BTreeMap::new(),

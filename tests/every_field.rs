@@ -230,6 +230,7 @@ fn table() -> Vec<(&'static str, At)> {
         ("spec.update.strategy", Spec("all", "/update/strategy", json!("Recreate"))),
         ("spec.update.progressDeadline", Spec("all", "/update/progress_deadline", json!("45s"))),
         ("spec.update.rollback", Spec("all", "/update/rollback", json!(false))),
+        ("spec.update.drain", Spec("all", "/update/drain", json!("2s"))),
         ("spec.adopt", Parts),
         (
             "spec.adopt.policy",

@@ -64,7 +64,7 @@ fn marks(op: &Op) -> Vec<(String, &'static str)> {
         Op::SetRestartPolicy { target, .. } | Op::UpdateLimits { target, .. } => about(target, &["update"]),
         Op::Connect { target, .. } => about(target, &["connect"]),
         Op::Disconnect { target, .. } => about(target, &["disconnect"]),
-        Op::Upload { .. } | Op::Reload { .. } => Vec::new(),
+        Op::Upload { .. } | Op::Reload { .. } | Op::Drain(_) => Vec::new(),
         Op::CreateNetwork { spec, .. } => vec![(spec.name.clone(), "create")],
         Op::RemoveNetwork { id, .. } => vec![(id.0.to_string(), "destroy")],
         Op::CreateVolume { spec, .. } => vec![(spec.name.clone(), "create")],

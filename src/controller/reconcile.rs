@@ -18,7 +18,7 @@ use crate::queue::{Lease, Outcome};
 use crate::resource::ResourceKey;
 use crate::resource::desired::{Desired, Service};
 use crate::resource::key::Kind;
-use crate::resource::labels::part_of;
+use crate::resource::labels::{NEXT, part_of};
 use crate::resource::observed::{Container, Observed};
 use crate::resource::overall::is_gone;
 use crate::resource::probe::ProbeState;
@@ -161,7 +161,8 @@ impl<E: Engine> Shared<E> {
     ) -> Plan {
         let mut deps = self.deps(key);
         deps.iter_mut().filter(|dep| unknown.contains(&dep.key)).for_each(|dep| dep.facts = DepFacts::default());
-        self.plan_with(key, desired, observed, mode, &self.probe_state(key, desired, observed), &deps)
+        let probes = self.probe_state(key, desired, observed);
+        self.plan_with(key, desired, observed, mode, (&probes, &self.next_probe_state(key, observed)), &deps)
     }
 
     pub(super) fn plan_with(
@@ -170,7 +171,7 @@ impl<E: Engine> Shared<E> {
         desired: Option<&Desired>,
         observed: &Observed,
         mode: Mode,
-        probes: &ProbeState,
+        (probes, next_probes): (&ProbeState, &ProbeState),
         deps: &[Dep],
     ) -> Plan {
         let dependents = match (mode, key.kind) {
@@ -201,6 +202,7 @@ impl<E: Engine> Shared<E> {
             dependents: &dependents,
             image: &image,
             probes,
+            next_probes,
             retry: &retry,
             restarts: &restarts,
             restart_asked: self.restart_asked(key, observed),
@@ -275,6 +277,14 @@ impl<E: Engine> Shared<E> {
         // Nor one of ours: what is to be adopted serves.
         let serving = serving.or_else(|| observed.adoptees.first());
         serving.map(|c| self.prober.state(key, &c.id)).unwrap_or_default()
+    }
+
+    /// Of the one that was started beside it, under whatever `containerName`.
+    fn next_probe_state(&self, key: &ResourceKey, observed: &Observed) -> ProbeState {
+        let Observed::Service(observed) = observed else { return ProbeState::default() };
+        let mut nexts = observed.owned.iter().filter(|c| part_of(&c.name) == Some(NEXT));
+        let asked = nexts.find_map(|c| Some(self.prober.state(key, &c.id)).filter(|s| *s != ProbeState::default()));
+        asked.unwrap_or_default()
     }
 
     /// Starts, changes or ends probes and pulls, as the plan wants them.

@@ -35,7 +35,8 @@ impl<E: Engine> Controller<E> {
         for (key, (desired, observed, probes)) in order.into_iter().zip(looked) {
             let mode = shared.mode(&key);
             let deps = shared.deps(&key);
-            let mut plan = shared.plan_with(&key, desired.as_deref(), &observed, mode, &probes, &deps);
+            let mut plan =
+                shared.plan_with(&key, desired.as_deref(), &observed, mode, (&probes, &ProbeState::default()), &deps);
             plan.say_pending("`env-manager apply`");
             shared.publish(&key, desired.as_deref(), mode, &plan);
             plans.insert(key, plan);

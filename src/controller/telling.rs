@@ -79,7 +79,9 @@ impl<E: Engine> Watch for Steps<'_, E> {
         let shared = self.shared;
         shared.own.ended(&step.op);
         let outcome = result.map_err(|error| error.message.as_str());
-        shared.settings.history.record(happenings::step(self.key, step, self.generation, outcome));
+        if let Some(happening) = happenings::step(self.key, step, self.generation, outcome) {
+            shared.settings.history.record(happening);
+        }
         shared.count_step(self.key, step, result);
         if matches!(step.op, Op::Start(_)) && step.cause.is_crash() && result.is_ok() {
             lock(&shared.restarts).entry(self.key.clone()).or_default().started(shared.clock.now());

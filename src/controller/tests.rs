@@ -20,9 +20,10 @@ use crate::resource::observed::RunState;
 use crate::resource::probe::{Check, Probe, Probes};
 use crate::resource::spec::{
     Adopt, ContainerSpec, Dependency, DependencyCondition, DesiredState, NetworkAttachment, NetworkSpec, PullPolicy,
-    RestartPolicy, ServiceSpec, Update, UpdateStrategy,
+    RestartPolicy, ServiceSpec,
 };
 use crate::resource::status::{Phase, Reason};
+use crate::resource::update::Update;
 use crate::state::StateDir;
 use std::collections::BTreeSet;
 
@@ -63,7 +64,7 @@ fn service(name: &str, needs: &[(&str, DependencyCondition)]) -> ServiceSpec {
             .map(|(name, condition)| Dependency { service: (*name).to_owned(), condition: *condition })
             .collect(),
         probes: Probes { readiness: Some(probe), ..Probes::default() },
-        update: Update { strategy: UpdateStrategy::Auto, progress_deadline: Duration::from_mins(1), rollback: true },
+        update: Update::default(),
         stop_grace: Duration::from_secs(10),
         adopt: Adopt::Never,
         annotations: BTreeMap::new(),

@@ -12,6 +12,7 @@ mod reload;
 use std::fmt;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::sleep;
 
 pub use failure::failure;
 
@@ -67,7 +68,7 @@ impl Watch for () {}
 /// Takes the steps of a stage in order, and stops at the first that fails.
 ///
 /// `superseded` is asked before each step and after each wait for a permit, but for those from a stop to
-/// the start that follows it: given up there, nothing would serve for as long as nobody plans anew, as
+/// the start that follows it, and between two renames: given up there, nothing would serve for as long as nobody plans anew, as
 /// while the service is suspended or the daemon is away. A call is never cancelled in flight.
 pub async fn execute<E: Engine>(
     engine: &E,
@@ -95,6 +96,10 @@ pub async fn execute<E: Engine>(
                 return Report { done, end: End::Superseded };
             }
         }
+        if let Op::Drain(time) = step.op {
+            sleep(time).await;
+            continue;
+        }
         let result = {
             let _call = limits.calls.acquire().await;
             watch.begins(step);
@@ -110,7 +115,10 @@ pub async fn execute<E: Engine>(
         if !keep {
             starts = None;
         }
-        in_gap = starts_later && (in_gap || matches!(step.op, Op::Stop { .. })) && !matches!(step.op, Op::Start(_));
+        let is_rename = |s: &Step| matches!(s.op, Op::Rename { .. });
+        let nobody_has_the_name = is_rename(step) && stage.steps.get(done + 1).is_some_and(is_rename);
+        in_gap = nobody_has_the_name
+            || starts_later && (in_gap || matches!(step.op, Op::Stop { .. })) && !matches!(step.op, Op::Start(_));
     }
     Report { done: stage.steps.len(), end: End::Completed }
 }
@@ -141,6 +149,8 @@ async fn take<E: Engine>(
         Op::Start(target) => engine.start(id(target, created)?).await,
         Op::Stop { target, grace } => engine.stop(id(target, created)?, *grace).await,
         Op::Rename { target, to } => engine.rename(id(target, created)?, to).await,
+        // No call: it is waited for above.
+        Op::Drain(_) => Ok(()),
         Op::RemoveContainer(target) => engine.remove_container(id(target, created)?).await,
         Op::CreateNetwork { spec, labels } => engine.create_network(spec, labels).await.map(drop),
         Op::RemoveNetwork { id, .. } => engine.remove_network(id).await,

@@ -9,16 +9,19 @@ use crate::resource::labels::{FAILED, NEXT, OLD};
 /// A step that was taken, or that failed with `Err(why)` (without secrets, as all errors of the engine).
 ///
 /// `generation`: of the spec, 0 where it is not known.
-pub fn step(key: &ResourceKey, step: &Step, generation: u64, outcome: Result<(), &str>) -> Happening {
+///
+/// `None`: nothing that anybody would want to be told.
+pub fn step(key: &ResourceKey, step: &Step, generation: u64, outcome: Result<(), &str>) -> Option<Happening> {
     if let Err(why) = outcome {
-        return happening(key, EventReason::ActionFailed, format!("{}: {why}", step.op), Actor::EnvManager);
+        let what = format!("{}: {why}", step.op);
+        return Some(happening(key, EventReason::ActionFailed, what, Actor::EnvManager));
     }
-    let (reason, what) = told(step, generation);
+    let (reason, what) = told(step, generation)?;
     let message = match cause(step.cause) {
         Some(cause) => format!("{what} ({cause})"),
         None => what,
     };
-    happening(key, reason, message, Actor::EnvManager)
+    Some(happening(key, reason, message, Actor::EnvManager))
 }
 
 /// Where it says more than the step itself.
@@ -29,8 +32,8 @@ fn cause(cause: Cause) -> Option<String> {
     }
 }
 
-fn told(step: &Step, generation: u64) -> (EventReason, String) {
-    match &step.op {
+fn told(step: &Step, generation: u64) -> Option<(EventReason, String)> {
+    Some(match &step.op {
         Op::CreateContainer(create) => {
             let image = &create.service.spec.container.image;
             let role =
@@ -65,12 +68,13 @@ fn told(step: &Step, generation: u64) -> (EventReason, String) {
         Op::Start(target) => (EventReason::Started, format!("container {}", target.name())),
         Op::Stop { target, .. } => (EventReason::Stopped, format!("container {}", target.name())),
         Op::Rename { target, to } => (EventReason::Renamed, renamed(target.name(), to)),
+        Op::Drain(_) => return None,
         Op::RemoveContainer(target) => (EventReason::Removed, format!("container {}", target.name())),
         Op::CreateNetwork { spec, .. } => (EventReason::Created, format!("network {}", spec.name)),
         Op::RemoveNetwork { name, .. } => (EventReason::Removed, format!("network {name}")),
         Op::CreateVolume { spec, .. } => (EventReason::Created, format!("volume {}", spec.name)),
         Op::RemoveVolume { name } => (EventReason::Removed, format!("volume {name} and the data in it")),
-    }
+    })
 }
 
 /// The names of a replacement, in words.

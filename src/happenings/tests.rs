@@ -1,19 +1,13 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use super::*;
 use crate::clock::Timestamp;
 use crate::plan::{Cause, Op, Step, Target};
 use crate::resource::container::{ContainerCreate, ContainerId};
-use crate::resource::desired::Service;
 use crate::resource::image::ImageRef;
 use crate::resource::labels;
 use crate::resource::limits::Limits;
-use crate::resource::probe::Probes;
-use crate::resource::spec::{
-    Adopt, ContainerSpec, DesiredState, PullPolicy, RestartPolicy, ServiceSpec, Update, UpdateStrategy,
-};
+use crate::resource::spec::RestartPolicy;
 use crate::resource::status::{About, ContainerSummary, Reason, Status, StatusDraft};
 use crate::resource::units::Bytes;
 
@@ -456,28 +450,7 @@ fn a_dependency_that_fails_and_is_well_again_is_told_of_what_needs_it() {
 // ---- steps -------------------------------------------------------------------------------------
 
 fn create(name: &str) -> Op {
-    let spec = ServiceSpec {
-        container: ContainerSpec { image: ImageRef::parse("cp-kafka:7.9.1").unwrap(), ..ContainerSpec::default() },
-        pull_policy: PullPolicy::IfNotPresent,
-        required: true,
-        state: DesiredState::Running,
-        suspend: false,
-        depends_on: Vec::new(),
-        probes: Probes::default(),
-        update: Update { strategy: UpdateStrategy::Auto, progress_deadline: Duration::from_mins(1), rollback: true },
-        stop_grace: Duration::from_secs(10),
-        adopt: Adopt::Never,
-        annotations: BTreeMap::new(),
-    };
-    Op::CreateContainer(Box::new(ContainerCreate {
-        name: name.to_owned(),
-        service: Arc::new(Service::new("kafka", spec, BTreeMap::new(), BTreeMap::new())),
-        labels: BTreeMap::new(),
-        network: None,
-        inherited: BTreeMap::new(),
-        namespaces: BTreeMap::new(),
-        file_binds: BTreeMap::new(),
-    }))
+    Op::CreateContainer(Box::new(ContainerCreate::plain(name, "cp-kafka:7.9.1")))
 }
 
 #[test]
@@ -544,11 +517,11 @@ fn steps_read_well() {
         ),
         (Op::RemoveVolume { name: "data".to_owned() }, Cause::Down, "Removed volume data and the data in it (down)"),
     ] {
-        let told = step(&ResourceKey::service("kafka"), &Step { op, cause }, 2, Ok(()));
+        let told = step(&ResourceKey::service("kafka"), &Step { op, cause }, 2, Ok(())).unwrap();
         assert_eq!(line(&told), format!("kafka {expected} [env-manager]"));
     }
     let failed = Step { op: Op::Start(target("kafka")), cause: Cause::Missing };
-    let told = step(&ResourceKey::service("kafka"), &failed, 2, Err("port is already allocated"));
+    let told = step(&ResourceKey::service("kafka"), &failed, 2, Err("port is already allocated")).unwrap();
     let expected = "kafka ActionFailed start container kafka: port is already allocated [env-manager]";
     assert_eq!(line(&told), expected);
 }

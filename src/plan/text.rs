@@ -50,6 +50,7 @@ impl fmt::Display for Op {
                 write!(f, "stop container {} (grace {})", target.name(), humantime::format_duration(*grace))
             }
             Self::Rename { target, to } => write!(f, "rename container {} to {to}", target.name()),
+            Self::Drain(time) => write!(f, "wait {}", humantime::format_duration(*time)),
             Self::RemoveContainer(target) => write!(f, "remove container {}", target.name()),
             Self::CreateNetwork { spec, .. } => write!(f, "create network {}", spec.name),
             Self::RemoveNetwork { name, id } => write!(f, "remove network {name} ({id})"),

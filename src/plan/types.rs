@@ -34,6 +34,8 @@ pub struct PlanContext<'a> {
     pub image: &'a ImageState,
     /// Of the container that serves.
     pub probes: &'a ProbeState,
+    /// Of the one that runs beside it, to take its place.
+    pub next_probes: &'a ProbeState,
     pub retry: &'a Retry,
     pub restarts: &'a Restarts,
     /// A person asked to restart exactly this run of the container that serves.
@@ -229,7 +231,7 @@ pub struct Step {
     pub cause: Cause,
 }
 
-/// One engine call each, but for [`Op::Reload`]. There is no pull: pulls belong to the controller, since one serves many.
+/// One engine call each, but for [`Op::Reload`] and [`Op::Drain`]. There is no pull: pulls belong to the controller, since one serves many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     CreateContainer(Box<ContainerCreate>),
@@ -271,6 +273,8 @@ pub enum Op {
         target: Target,
         to: String,
     },
+    /// Waits: whoever has looked up a name just before it went to another container connects meanwhile.
+    Drain(Duration),
     /// Without its volumes.
     RemoveContainer(Target),
     CreateNetwork {

@@ -64,3 +64,21 @@ pub struct Endpoint {
     /// Service name and `networkAliases`, beside the attachment's own.
     pub aliases: Vec<String>,
 }
+
+#[cfg(test)]
+impl ContainerCreate {
+    /// For tests: a container of a service of its own name, from nothing but an image.
+    pub fn plain(name: &str, image: &str) -> Self {
+        use super::spec::{ContainerSpec, ServiceSpec};
+        let spec = ServiceSpec::plain(ContainerSpec::plain(name, image));
+        Self {
+            name: name.to_owned(),
+            service: Arc::new(Service::new(name, spec, BTreeMap::new(), BTreeMap::new())),
+            labels: BTreeMap::new(),
+            network: None,
+            inherited: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            file_binds: BTreeMap::new(),
+        }
+    }
+}

@@ -18,6 +18,7 @@
 //! | [`hash`] | the versioned canonical hashes that labels carry |
 //! | [`limits`] | the limits that can be changed in a container that is there |
 //! | [`revision`] | which revision of a service has served, and which was refused |
+//! | [`update`] | how a container is replaced, and what keeps two from running side by side |
 //! | [`labels`] | the labels that mark what we own |
 //! | [`status`] | phases, conditions and reasons: what people and programs are told |
 //! | [`printable`] | text from outside, before it is printed |
@@ -43,5 +44,6 @@ pub mod secret;
 pub mod spec;
 pub mod status;
 pub mod units;
+pub mod update;
 
 pub use key::{Kind, ResourceKey};

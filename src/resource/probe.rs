@@ -131,6 +131,11 @@ impl Check {
         }
     }
 
+    /// What answers it is what serves the network.
+    pub fn is_over_network(&self) -> bool {
+        self.port().is_some()
+    }
+
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Http { port, .. }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::image::ImageRef;
 use super::probe::Probes;
 use super::units::{Bytes, NanoCpus, duration_text};
+use super::update::Update;
 
 /// A service, whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,23 +209,6 @@ impl fmt::Display for DependencyCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Update {
-    pub strategy: UpdateStrategy,
-    /// How long a new container may take to become Ready.
-    #[serde(with = "duration_text")]
-    pub progress_deadline: Duration,
-    pub rollback: bool,
-}
-
-/// How a container is replaced. (`StartFirst` comes with rollback.)
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum UpdateStrategy {
-    #[default]
-    Auto,
-    Recreate,
 }
 
 /// Who starts a container again that has ended: Docker by its own policies, or env-manager.
@@ -602,11 +586,7 @@ impl ServiceSpec {
             suspend: false,
             depends_on: Vec::new(),
             probes: Probes::default(),
-            update: Update {
-                strategy: UpdateStrategy::Auto,
-                progress_deadline: Duration::from_mins(1),
-                rollback: true,
-            },
+            update: Update::default(),
             stop_grace: Duration::from_secs(10),
             adopt: Adopt::Never,
             annotations: BTreeMap::new(),

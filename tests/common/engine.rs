@@ -21,9 +21,9 @@ use env_manager::resource::labels;
 use env_manager::resource::observed::Container;
 use env_manager::resource::probe::Probes;
 use env_manager::resource::spec::{
-    Adopt, ContainerSpec, DesiredState, NetworkAttachment, NetworkSpec, PullPolicy, RestartPolicy, ServiceSpec, Update,
-    UpdateStrategy,
+    Adopt, ContainerSpec, DesiredState, NetworkAttachment, NetworkSpec, PullPolicy, RestartPolicy, ServiceSpec,
 };
+use env_manager::resource::update::Update;
 
 pub const IMAGE: &str = "em-test/busybox:1";
 pub const SOCKET: &str = "/var/run/docker.sock";
@@ -222,7 +222,7 @@ pub fn service(container: ContainerSpec) -> Service {
         suspend: false,
         depends_on: Vec::new(),
         probes: Probes::default(),
-        update: Update { strategy: UpdateStrategy::Auto, progress_deadline: Duration::from_mins(1), rollback: true },
+        update: Update::default(),
         stop_grace: Duration::from_secs(2),
         adopt: Adopt::Never,
         annotations: BTreeMap::new(),

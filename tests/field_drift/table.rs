@@ -255,6 +255,7 @@ pub fn treatment() -> Vec<Row> {
         row(&["update", "update.strategy"], "", "update: { strategy: Recreate }", Closed::Nothing),
         nothing("update.progressDeadline", "", "update: { progressDeadline: 45s }"),
         nothing("update.rollback", "", "update: { rollback: false }"),
+        nothing("update.drain", "", "update: { drain: 2s }"),
         row(
             &["adopt", "adopt.policy", "adopt.composeProject", "adopt.composeService"],
             "",

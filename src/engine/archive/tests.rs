@@ -5,9 +5,8 @@ use super::*;
 use crate::resource::image::ImageRef;
 use crate::resource::probe::Probes;
 use crate::resource::secret::Secret;
-use crate::resource::spec::{
-    Adopt, ContainerSpec, DesiredState, FileOrigin, PullPolicy, ServiceSpec, Update, UpdateStrategy,
-};
+use crate::resource::spec::{Adopt, ContainerSpec, DesiredState, FileOrigin, PullPolicy, ServiceSpec};
+use crate::resource::update::Update;
 
 fn service(targets: &[&str]) -> Service {
     let file = |target: &&str| FileSpec {
@@ -31,11 +30,7 @@ fn service(targets: &[&str]) -> Service {
         suspend: false,
         depends_on: Vec::new(),
         probes: Probes::default(),
-        update: Update {
-            strategy: UpdateStrategy::default(),
-            progress_deadline: Duration::from_mins(1),
-            rollback: true,
-        },
+        update: Update::default(),
         stop_grace: Duration::from_secs(10),
         adopt: Adopt::default(),
         annotations: BTreeMap::new(),

@@ -10,11 +10,10 @@ use tokio::time::timeout;
 use super::*;
 use crate::engine::{Engine, ErrorKind, Inspected};
 use crate::resource::container::{ContainerCreate, ContainerId};
-use crate::resource::desired::Service;
 use crate::resource::image::ImageRef;
 use crate::resource::labels;
 use crate::resource::observed::RunState;
-use crate::resource::spec::{ContainerSpec, RestartPolicy, ServiceSpec};
+use crate::resource::spec::RestartPolicy;
 
 fn engine(seed: u64) -> SimEngine {
     let engine = SimEngine::new(seed, Arc::new(VirtualClock::new()));
@@ -23,16 +22,12 @@ fn engine(seed: u64) -> SimEngine {
 }
 
 fn creation(name: &str) -> ContainerCreate {
-    let spec = ContainerSpec { restart: RestartPolicy::Always, ..ContainerSpec::plain(name, "img:1") };
-    ContainerCreate {
-        name: name.to_owned(),
-        service: Arc::new(Service::new(name, ServiceSpec::plain(spec), BTreeMap::new(), BTreeMap::new())),
-        labels: [(labels::STACK.to_owned(), "s".to_owned())].into(),
-        network: None,
-        inherited: BTreeMap::new(),
-        namespaces: BTreeMap::new(),
-        file_binds: BTreeMap::new(),
-    }
+    let mut create = ContainerCreate::plain(name, "img:1");
+    let mut service = (*create.service).clone();
+    service.spec.container.restart = RestartPolicy::Always;
+    create.service = Arc::new(service);
+    create.labels.insert(labels::STACK.to_owned(), "s".to_owned());
+    create
 }
 
 async fn state(engine: &SimEngine, id: &ContainerId) -> RunState {

@@ -3,10 +3,11 @@
 use super::network::engine_name;
 use super::{Convert, Defaults, Shared};
 use crate::manifest::form::infra::{IpamForm, NetworkForm, StackForm, VolumeForm};
-use crate::manifest::form::service::{StopForm, UpdateForm};
-use crate::manifest::scalar::{Scalar, StrategyWord};
+use crate::manifest::form::service::StopForm;
+use crate::manifest::scalar::Scalar;
 use crate::manifest::span::Span;
 use crate::resource::spec::{IpamPool, NetworkSpec, VolumeSpec};
+use crate::resource::update::Update;
 
 impl Convert<'_> {
     /// `name` is what services call it.
@@ -83,7 +84,7 @@ pub(in crate::manifest) struct StackDefaults {
     pub defaults: Defaults,
     pub container_name: Option<String>,
     pub stop_signal: Option<String>,
-    pub rollback: bool,
+    pub update: Update,
 }
 
 impl Convert<'_> {
@@ -101,30 +102,23 @@ impl Convert<'_> {
             }
         }
         let mut defaults = self.shared.defaults.clone();
-        let mut rollback = true;
-        if let Some(UpdateForm { strategy, progress_deadline, rollback: back }) = update {
-            if self.get(strategy.as_ref()) == Some(StrategyWord::StartFirst) {
-                self.not_yet(strategy.as_ref().map_or(Span::default(), |s| s.span), "update.strategy: StartFirst");
-            }
-            defaults.progress_deadline = self.get(progress_deadline.as_ref()).unwrap_or(defaults.progress_deadline);
-            rollback = self.get(back.as_ref()).unwrap_or(true);
-        }
+        let update = self.update(update.as_ref());
         let mut stop_signal = None;
         if let Some(StopForm { signal, grace_period }) = stop {
             stop_signal = self.signal(signal.as_ref());
             defaults.stop_grace = self.get(grace_period.as_ref()).unwrap_or(defaults.stop_grace);
         }
-        StackDefaults { variables, defaults, container_name: template, stop_signal, rollback }
+        StackDefaults { variables, defaults, container_name: template, stop_signal, update }
     }
 }
 
 impl Shared<'_> {
     pub fn apply(&mut self, stack: StackDefaults) {
-        let StackDefaults { variables, defaults, container_name, stop_signal, rollback } = stack;
+        let StackDefaults { variables, defaults, container_name, stop_signal, update } = stack;
         self.variables = variables;
         self.defaults = defaults;
         self.container_name = container_name.unwrap_or_else(|| std::mem::take(&mut self.container_name));
         self.stop_signal = stop_signal;
-        self.rollback = rollback;
+        self.update = update;
     }
 }

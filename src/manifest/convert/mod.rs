@@ -38,6 +38,7 @@ use super::span::Span;
 use super::union::Entries;
 use crate::resource::ResourceKey;
 use crate::resource::printable::printable;
+use crate::resource::update::Update;
 
 /// What a service gets where its manifest says nothing; from the configuration, then from the `Stack` manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub(super) struct Shared<'a> {
     /// With `{service}` in it.
     pub container_name: String,
     pub stop_signal: Option<String>,
-    pub rollback: bool,
+    pub update: Update,
     /// Names on the engine of networks and volumes that have a manifest, by the name that services use.
     pub networks: BTreeMap<String, String>,
     pub volumes: BTreeMap<String, String>,
@@ -81,6 +82,7 @@ pub(super) struct Shared<'a> {
 
 impl<'a> Shared<'a> {
     pub fn new(stack: &'a str, defaults: Defaults, outside: &'a dyn Outside) -> Self {
+        let update = Update { progress_deadline: defaults.progress_deadline, ..Update::default() };
         Self {
             stack,
             outside,
@@ -88,7 +90,7 @@ impl<'a> Shared<'a> {
             defaults,
             container_name: "{service}".to_owned(),
             stop_signal: None,
-            rollback: true,
+            update,
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             broken: BTreeSet::new(),

@@ -1,6 +1,7 @@
 //! A Service as a whole.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Convert;
 use super::network::engine_name;
@@ -14,8 +15,13 @@ use crate::resource::desired::Service;
 use crate::resource::labels;
 use crate::resource::spec::{
     Adopt, ContainerSpec, Dependency, DependencyCondition, NamespaceMode, NetworkMode, Port, RestartPolicy,
-    ServiceSpec, Update, UpdateStrategy, Whom,
+    ServiceSpec, Whom,
 };
+use crate::resource::units::human_duration;
+use crate::resource::update::{Update, UpdateStrategy};
+
+/// The service is not looked at while its old container runs on.
+const MAX_DRAIN: Duration = Duration::from_mins(1);
 
 /// A service, and where the parts stand that are checked against other services.
 #[derive(Debug)]
@@ -194,6 +200,7 @@ impl Convert<'_> {
             adopt: self.adopt(adopt.as_ref()),
             annotations,
         };
+        self.check_strategy(update.as_ref(), name, &spec);
         let places = Places {
             name: self.place(name_span),
             depends_on: depends_places,
@@ -306,26 +313,40 @@ impl Convert<'_> {
         policy
     }
 
-    fn update(&mut self, form: Option<&UpdateForm>) -> Update {
-        let shared = self.shared;
+    /// What it does not say is as the stack says.
+    pub fn update(&mut self, form: Option<&UpdateForm>) -> Update {
         let default = UpdateForm::default();
-        let UpdateForm { strategy, progress_deadline, rollback } = form.unwrap_or(&default);
-        let word = self.get(strategy.as_ref());
-        if let Some(scalar) = strategy.as_ref().filter(|_| word == Some(StrategyWord::StartFirst)) {
-            self.not_yet(scalar.span, "update.strategy: StartFirst");
-        }
-        let deadline = self.get(progress_deadline.as_ref()).unwrap_or(shared.defaults.progress_deadline);
-        if let Some(scalar) = progress_deadline.as_ref().filter(|_| deadline.is_zero()) {
+        let UpdateForm { strategy, progress_deadline, rollback, drain } = form.unwrap_or(&default);
+        let stack = self.shared.update.clone();
+        let update = Update {
+            strategy: match self.get(strategy.as_ref()) {
+                None => stack.strategy,
+                Some(StrategyWord::Auto) => UpdateStrategy::Auto,
+                Some(StrategyWord::Recreate) => UpdateStrategy::Recreate,
+                Some(StrategyWord::StartFirst) => UpdateStrategy::StartFirst,
+            },
+            progress_deadline: self.get(progress_deadline.as_ref()).unwrap_or(stack.progress_deadline),
+            rollback: self.get(rollback.as_ref()).unwrap_or(stack.rollback),
+            drain: self.get(drain.as_ref()).unwrap_or(stack.drain),
+        };
+        if let Some(scalar) = progress_deadline.as_ref().filter(|_| update.progress_deadline.is_zero()) {
             self.error(scalar.span, "a new container needs some time to become Ready");
         }
-        Update {
-            strategy: if word == Some(StrategyWord::Recreate) {
-                UpdateStrategy::Recreate
-            } else {
-                UpdateStrategy::Auto
-            },
-            progress_deadline: deadline,
-            rollback: self.get(rollback.as_ref()).unwrap_or(shared.rollback),
+        if let Some(scalar) = drain.as_ref().filter(|_| update.drain > MAX_DRAIN) {
+            let help = "what takes longer to end belongs into `stop.gracePeriod`";
+            self.error_help(scalar.span, format!("at most {}", human_duration(MAX_DRAIN)), help);
+        }
+        update
+    }
+
+    /// Where it asks in so many words for what cannot be.
+    fn check_strategy(&mut self, form: Option<&UpdateForm>, name: &str, spec: &ServiceSpec) {
+        let strategy = form.and_then(|f| f.strategy.as_ref());
+        let Some(scalar) = strategy.filter(|_| spec.update.strategy == UpdateStrategy::StartFirst) else { return };
+        if let Some(obstacle) = spec.start_first_obstacle(name) {
+            let help =
+                "write `strategy: Recreate`, or take it out: by default it is `StartFirst` where that is possible";
+            self.error_help(scalar.span, format!("`StartFirst` is not possible here: {obstacle}"), help);
         }
     }
 

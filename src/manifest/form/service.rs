@@ -169,12 +169,16 @@ impl LongForm for DependencyForm {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "Update")]
 pub struct UpdateForm {
-    /// Default: `Auto`, which is `Recreate` until `StartFirst` is supported.
+    /// `Recreate`: the old container is stopped before the new one is started. `StartFirst`: the new one is started beside it,
+    /// and takes its name once it is Ready. Default: `Auto`, which is `StartFirst` where that is safe.
     pub strategy: Option<Scalar<StrategyWord>>,
     /// How long a new container may take to become Ready. Default: `health_check_timeout_secs` of the configuration (60 s).
     pub progress_deadline: Option<Scalar<Duration>>,
     /// Go back to the old container when the new one does not become Ready. Default: true.
     pub rollback: Option<Scalar<bool>>,
+    /// Where the new container is started first: how long the old one runs on after the new one has taken its name. At most `1m`.
+    /// Default: `500ms`.
+    pub drain: Option<Scalar<Duration>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -28,8 +28,12 @@ impl Run<'_> {
             .map(|attachment| {
                 let live = self.observed.networks.get(&attachment.network);
                 let id = live.and_then(|n| pick_network(n, &self.cx.policy.stack)).map(|n| n.id.clone());
-                let mut aliases = vec![self.service.name.to_string()];
-                aliases.extend(attachment.aliases.iter().filter(|a| **a != *self.service.name).cloned());
+                // A container's own name is known on its networks as it is, and moves with the container: as
+                // an alias it would stay with one that has lost it.
+                let service = Some(self.service.name.to_string()).filter(|n| n != self.name());
+                let own = |alias: &&String| **alias == *self.service.name || *alias == self.name();
+                let others = attachment.aliases.iter().filter(|a| !own(a)).cloned();
+                let aliases = service.into_iter().chain(others).collect();
                 Endpoint { attachment: attachment.clone(), id: id.unwrap_or_default(), aliases }
             })
             .collect()
@@ -195,7 +199,7 @@ fn by_engine(alias: &str, container: &Container) -> bool {
 }
 
 fn show_state(is: &EndpointState, container: &Container) -> String {
-    let given = |alias: &&str| *alias == container.owner.service || !by_engine(alias, container);
+    let given = |alias: &&str| !by_engine(alias, container);
     let aliases = is.aliases.iter().map(String::as_str).filter(given).collect();
     show(&is.network_id, &aliases, is.ipv4_address.as_deref())
 }
@@ -208,7 +212,8 @@ fn show_endpoint(endpoint: &Endpoint) -> String {
 fn show(id: &NetworkId, aliases: &BTreeSet<&str>, address: Option<&str>) -> String {
     let aliases: Vec<_> = aliases.iter().copied().collect();
     let address = address.map(|a| format!(" at {a}")).unwrap_or_default();
-    format!("{id} as {}{address}", if aliases.is_empty() { "nothing".to_owned() } else { aliases.join(", ") })
+    let known_as = if aliases.is_empty() { String::new() } else { format!(" as {}", aliases.join(", ")) };
+    format!("{id}{known_as}{address}")
 }
 
 /// Of several networks of one name: ours, and of those the oldest.

@@ -52,7 +52,7 @@ impl Run<'_> {
     }
 
     /// P8.
-    fn gate_deps(&self, d: &mut Draft<'_>) {
+    pub fn gate_deps(&self, d: &mut Draft<'_>) {
         let mut unmet: Vec<_> =
             self.cx.deps.iter().filter(|x| !x.is_met_anew()).map(|x| (x.key.clone(), x.condition)).collect();
         for host in namespace_hosts(&self.service) {

@@ -9,6 +9,8 @@
 //! | `kafka`, `kafka.next` | the new one is made: complete it, stop the old one, swap names |
 //! | `kafka.old`, `kafka.next` | the old one is stopped: the new one takes the name and starts |
 //! | `kafka.old`, `kafka` | the new one has started: once it is Ready, remove the old one |
+//! | `kafka`, `kafka.next` running | the new one was started first: once it is Ready, swap names, drain, remove the old one |
+//! | `kafka.old`, `kafka.next` running | the swap was begun: the new one takes the name |
 //! | `kafka.old` | the new one was lost: create it again; while that has to wait, the old one serves |
 //! | `kafka`, `kafka.failed` | the new one did not become Ready: the old one serves again |
 //!
@@ -18,6 +20,7 @@
 //! | [`cast`] | which container plays which part |
 //! | [`run`] | what should run: one decision per state |
 //! | [`replace`] | from one container to the next |
+//! | [`start_first`] | the same, with the next one started beside it |
 //! | [`rollback`] | back to the one before, and not again |
 //! | [`crash`] | what ended by itself, and how long it is held back |
 //! | [`hold`] | what should not run, or be left as it is |
@@ -38,6 +41,7 @@ mod in_place;
 mod replace;
 mod rollback;
 mod run;
+mod start_first;
 mod steps;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use super::steps::{discard, existing, hush, own_policy, rename, step, take_up};
 use crate::plan::draft::{Draft, said};
 use crate::plan::types::{Action, Cause, ClosedBy, Gate, Op, PlanContext, Target};
 use crate::resource::labels::{NEXT, OLD};
-use crate::resource::observed::{Container, Foreign, RunState};
+use crate::resource::observed::{Container, RunState};
 use crate::resource::spec::RestartPolicy;
 use crate::resource::status::Reason;
 
@@ -35,12 +35,19 @@ impl<'a> Run<'a> {
             d.say(false, Reason::Replacing, "what ran is not what the manifest asks for now");
         }
 
+        if self.starts_first(d, current) {
+            return self.start_beside(d, current, cause);
+        }
+
         // 1. The new one, complete.
         let takes_its_place =
             |n: &Container| current.is_owned() || n.owner.adopted.as_ref().is_some_and(|a| a.from == current.id);
-        let usable = self.cast.next.filter(|n| n.state == RunState::Created && self.fits(n) && takes_its_place(n));
+        // It runs where it was started first, and the current one has ended since.
+        let is_up = |n: &Container| n.state == RunState::Running;
+        let can_take_over = |n: &Container| is_up(n) || n.state == RunState::Created;
+        let usable = self.cast.next.filter(|n| can_take_over(n) && self.fits(n) && takes_its_place(n));
         let (mut steps, target) = if let Some(next) = usable {
-            (self.complete_steps(next), existing(next))
+            (if is_up(next) { Vec::new() } else { self.complete_steps(next) }, existing(next))
         } else {
             let stale = self.cast.next.iter().flat_map(|n| discard(n, grace, Cause::SpecChanged));
             let steps = stale.chain(self.create_steps(&next_name, cause, Some(current))).collect();
@@ -59,7 +66,9 @@ impl<'a> Run<'a> {
         };
         // 3. The new one takes the name and starts.
         steps.push(step(Op::Rename { target: target.clone(), to: name.to_owned() }, cause));
-        steps.push(step(Op::Start(target.renamed(name)), cause));
+        if !usable.is_some_and(is_up) {
+            steps.push(step(Op::Start(target.renamed(name)), cause));
+        }
         let what = if current.is_owned() {
             format!("replacing the container (generation {})", self.generation)
         } else {
@@ -67,12 +76,8 @@ impl<'a> Run<'a> {
         };
         d.act(Action::Replace, steps, said(Reason::Replacing, what));
 
-        let in_the_way = |f: &&Foreign| f.name == next_name || f.name == old_name;
-        if let Some(foreign) = self.observed.foreign.iter().find(in_the_way) {
-            let what = format!("a container named {} that is not ours is in the way of the replacement", foreign.name);
-            d.stalled = Some((Reason::NameConflict, what));
-            d.wake(Some(self.cx.now.plus(CONFLICT_POLL)));
-            d.gate(Gate::Conflict(format!("container {}", foreign.name)));
+        if self.waits_for_a_name(d) {
+            // It is said.
         } else if usable.is_some() {
             // What has begun is carried on whatever the dependencies say now.
             self.gate_ports(d);
@@ -84,6 +89,17 @@ impl<'a> Run<'a> {
         if self.cast.next.is_some() {
             keep_serving(d, current, self.cx);
         }
+    }
+
+    /// A container that is not ours bears a name that the replacement needs. Says so, and holds it back.
+    pub fn waits_for_a_name(&self, d: &mut Draft<'_>) -> bool {
+        let names = [NEXT, OLD].map(|suffix| format!("{}{suffix}", self.name()));
+        let Some(foreign) = self.observed.foreign.iter().find(|f| names.contains(&f.name)) else { return false };
+        let what = format!("a container named {} that is not ours is in the way of the replacement", foreign.name);
+        d.stalled = Some((Reason::NameConflict, what));
+        d.wake(Some(self.cx.now.plus(CONFLICT_POLL)));
+        d.gate(Gate::Conflict(format!("container {}", foreign.name)));
+        true
     }
 
     fn has_ended_as_one_shot(&self, current: &Container) -> bool {

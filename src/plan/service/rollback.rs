@@ -12,13 +12,14 @@ use super::say_container;
 use super::steps::{discard, existing, hush, own_policy, rename, rename_from_any_state, step};
 use crate::clock::Timestamp;
 use crate::plan::draft::{Draft, said};
-use crate::plan::readiness::{exit_text, on_our_clock, summary};
+use crate::plan::readiness::{Verdict, exit_text, on_our_clock, summary};
 use crate::plan::types::{Action, Cause, Op, Step};
 use crate::resource::adoption::Adopted;
 use crate::resource::desired::Service;
 use crate::resource::image::ImageRef;
 use crate::resource::labels::FAILED;
 use crate::resource::observed::{Container, RunState};
+use crate::resource::probe::ProbeState;
 use crate::resource::revision::{Proven, Refusal, Revision};
 use crate::resource::spec::RestartPolicy;
 use crate::resource::status::Reason;
@@ -74,7 +75,7 @@ impl<'a> Run<'a> {
         if old.is_running() {
             return false; // Stopped first, as any second copy.
         }
-        match self.lost_hope(d, current, old.finished_at) {
+        match self.lost_hope(current, old.finished_at, &d.verdict, self.cx.probes) {
             Lost::Now(why) => {
                 self.roll_back(d, current, Some(old), &why);
                 true
@@ -91,8 +92,9 @@ impl<'a> Run<'a> {
         self.service.spec.update.rollback && !self.service.spec.container.restart.is_one_shot()
     }
 
-    /// Whether a new container has had its time. `since`: when the one before was stopped.
-    pub fn lost_hope(&self, d: &Draft<'_>, new: &Container, since: Option<Timestamp>) -> Lost {
+    /// Whether a new container has had its time, of which `verdict` and `probes` tell. `since`: when the one
+    /// before was stopped.
+    pub fn lost_hope(&self, new: &Container, since: Option<Timestamp>, verdict: &Verdict, probes: &ProbeState) -> Lost {
         let retry = self.cx.retry;
         let failing = retry.failure.as_ref().filter(|f| f.reason == Reason::StartFailed);
         if let Some(failure) = failing.filter(|f| f.terminal || retry.attempts >= self.cx.policy.max_attempts) {
@@ -114,30 +116,44 @@ impl<'a> Run<'a> {
         }
         let how = match new.state {
             RunState::Exited | RunState::Restarting => exit_text(new),
-            _ if !self.cx.probes.message.is_empty() => self.cx.probes.message.clone(),
-            _ => d.verdict.message.clone(),
+            _ if !probes.message.is_empty() => probes.message.clone(),
+            _ => verdict.message.clone(),
         };
         Lost::Now(format!("not ready within {}: {how}", human_duration(allowed)))
     }
 
     /// Back to the container before; with none left, to a new one of its revision.
     fn roll_back(&self, d: &mut Draft<'_>, current: &'a Container, old: Option<&'a Container>, why: &str) {
-        let (name, grace, cause) = (self.name(), self.grace(), Cause::Refused);
-        let failed_name = format!("{name}{FAILED}");
-        let mut steps: Vec<_> = self.cast.failed.iter().flat_map(|c| discard(c, grace, cause)).collect();
-        if self.observed.foreign.iter().any(|f| f.name == failed_name) {
-            // Somebody else bears the name it would be kept under.
-            steps.extend(discard(current, grace, cause));
-        } else {
-            steps.extend(hush(current, grace, cause));
-            steps.push(rename(current, &failed_name, cause));
-        }
+        let mut steps = self.set_aside(current);
         match old {
             Some(old) => steps.extend(self.take_back_steps(old)),
             None => steps.extend(self.recreate_steps()),
         }
+        self.give_it_up(d, steps, why, format!("going back to the container before: {why}"));
+    }
+
+    /// The one that runs beside the current one, which serves on as if nothing had been.
+    pub fn refuse_next(&self, d: &mut Draft<'_>, next: &Container, why: &str) {
+        self.give_it_up(d, self.set_aside(next), why, format!("giving up {}: {why}", next.name));
+    }
+
+    /// Stopped, and kept for its logs where the name for that is free.
+    fn set_aside(&self, refused: &Container) -> Vec<Step> {
+        let (grace, cause) = (self.grace(), Cause::Refused);
+        let name = format!("{}{FAILED}", self.name());
+        let mut steps: Vec<_> = self.cast.failed.iter().flat_map(|c| discard(c, grace, cause)).collect();
+        if self.observed.foreign.iter().any(|f| f.name == name) {
+            steps.extend(discard(refused, grace, cause));
+        } else {
+            steps.extend(hush(refused, grace, cause));
+            steps.push(rename(refused, &name, cause));
+        }
+        steps
+    }
+
+    fn give_it_up(&self, d: &mut Draft<'_>, steps: Vec<Step>, why: &str, what: String) {
         self.note_refusal(d, why);
-        let what = said(Reason::Replacing, format!("going back to the container before: {why}"));
+        let what = said(Reason::Replacing, what);
         if d.refuses.is_some() {
             // What failed until now was the new one.
             d.act_at_once(Action::RollBack, steps, what);
@@ -255,10 +271,17 @@ pub(super) fn keep<'a>(mut draft: Draft<'a>, wanted: &Run<'a>, why: &str) -> Dra
         }
         None => return wanted.decide(draft),
         Some(other) => {
+            let beside = cast.next.filter(|n| n.started_at.is_some() && wanted.is_of_this_revision(n));
+            if let Some(next) = beside.filter(|_| may_move) {
+                say_container(d, &wanted.service, other, observed, cx);
+                wanted.refuse_next(d, next, why);
+                say_refused(d, wanted, why);
+                return draft;
+            }
             if let Some(old) = cast.old.filter(|old| may_move && !old.is_running()) {
                 // Neither asked for nor well, and another one stands behind it that was.
                 say_container(d, &wanted.service, other, observed, cx);
-                match wanted.lost_hope(d, other, old.finished_at) {
+                match wanted.lost_hope(other, old.finished_at, &d.verdict, cx.probes) {
                     Lost::Now(_) if !d.verdict.ready => {
                         let mut steps = discard(other, wanted.grace(), Cause::Refused);
                         steps.extend(wanted.take_back_steps(old));

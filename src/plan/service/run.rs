@@ -96,10 +96,11 @@ impl<'a> Run<'a> {
         draft
     }
 
-    /// Two that run would write to the same volumes.
+    /// Two that run would write to the same volumes. One that was started first may.
     pub fn hush_second_copies(&self) -> Vec<Step> {
         let Cast { current, next, old, failed, spare, .. } = &self.cast;
-        let beside_current = current.and(*old).into_iter().chain(current.and(*next).filter(|n| n.is_running()));
+        let beside = next.filter(|n| n.is_running() && current.is_some_and(|c| !self.may_run_beside(c)));
+        let beside_current = current.and(*old).into_iter().chain(beside);
         let second = failed.iter().chain(spare).copied().chain(beside_current);
         second.flat_map(|c| hush(c, self.grace(), Cause::SecondCopy)).collect()
     }
@@ -172,6 +173,9 @@ impl<'a> Run<'a> {
         }
         let carrying_on = said(Reason::Replacing, "carrying on a replacement that was begun");
         match (next, old) {
+            (Some(next), Some(old)) if next.is_running() && old.is_running() && self.fits(next) => {
+                self.finish_switch(d, next, old);
+            }
             // It serves, or would do: the one to go on from.
             (_, Some(old)) if old.is_running() || (self.fits(old) && !next.is_some_and(|n| self.fits(n))) => {
                 d.say(false, Reason::Replacing, "the old container is taken back");

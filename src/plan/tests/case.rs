@@ -22,9 +22,10 @@ use crate::resource::revision::Revisions;
 use crate::resource::secret::Secret;
 use crate::resource::spec::{
     Adopt, ContainerSpec, DependencyCondition, DesiredState, FileOrigin, FileSpec, NetworkAttachment, PullPolicy,
-    RestartPolicy, ServiceSpec, Update, UpdateStrategy,
+    RestartPolicy, ServiceSpec,
 };
 use crate::resource::status::Reason;
+use crate::resource::update::{Update, UpdateStrategy};
 
 pub const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -40,6 +41,7 @@ pub struct Case {
     pub dependents: Vec<ResourceKey>,
     pub image: ImageState,
     pub probes: ProbeState,
+    pub next_probes: ProbeState,
     pub retry: Retry,
     pub restarts: Restarts,
     pub restart_asked: bool,
@@ -121,7 +123,7 @@ pub fn kafka() -> Case {
         suspend: false,
         depends_on: Vec::new(),
         probes: Probes { readiness: Some(probe), ..Probes::default() },
-        update: Update { strategy: UpdateStrategy::Auto, progress_deadline: Duration::from_mins(1), rollback: true },
+        update: Update { strategy: UpdateStrategy::Recreate, ..Update::default() },
         stop_grace: Duration::from_secs(10),
         adopt: Adopt::Never,
         annotations: BTreeMap::new(),
@@ -144,6 +146,7 @@ pub fn kafka() -> Case {
             message: "port 9092 answered".to_owned(),
             unreachable: false,
         },
+        next_probes: ProbeState::default(),
         retry: Retry::default(),
         restarts: Restarts::default(),
         restart_asked: false,
@@ -172,6 +175,7 @@ impl Case {
             dependents: &self.dependents,
             image: &self.image,
             probes: &self.probes,
+            next_probes: &self.next_probes,
             retry: &self.retry,
             restarts: &self.restarts,
             restart_asked: self.restart_asked,

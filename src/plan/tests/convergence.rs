@@ -6,11 +6,12 @@ use super::engine::{Engine, is_stray};
 use crate::plan::types::Plan;
 use crate::resource::adoption::adoptable;
 use crate::resource::labels::{FAILED, NEXT};
-use crate::resource::observed::{RunState, ServiceObserved};
+use crate::resource::observed::{Container, RunState, ServiceObserved};
 use crate::resource::probe::ProbeState;
 use crate::resource::revision::Revisions;
 use crate::resource::spec::RestartPolicy;
 use crate::resource::status::Reason;
+use crate::resource::update::UpdateStrategy;
 
 pub const STATES: [RunState; 7] = [
     RunState::Created,
@@ -44,6 +45,11 @@ pub fn world(policy: RestartPolicy) -> Case {
     });
     case.observed.networks.insert("metrics".to_owned(), vec![network("metrics", "net-2")]);
     case
+}
+
+/// The same, where the new one is started first.
+pub fn starting_first(policy: RestartPolicy) -> Case {
+    world(policy).spec(|s| s.update.strategy = UpdateStrategy::StartFirst)
 }
 
 /// The same world with these containers in it.
@@ -102,7 +108,8 @@ pub struct Convergence {
 
 impl Convergence {
     pub fn of(case: Case) -> Self {
-        let engine = Engine::new(case.observed.clone(), case.now);
+        let mut engine = Engine::new(case.observed.clone(), case.now);
+        engine.side_by_side = case.spec.update.strategy == UpdateStrategy::StartFirst;
         Self {
             case,
             engine,
@@ -120,13 +127,19 @@ impl Convergence {
         self.case.now = self.engine.now;
         let newest = self.case.observed.spec_image.as_ref().map(|i| i.id.clone());
         find_adoptees(&mut self.case.observed);
+        let up = |container: Option<&Container>| {
+            container.is_some_and(|c| {
+                let is_newest = Some(&c.image_id) == newest.as_ref();
+                c.state == RunState::Running && if is_newest { self.newest_is_ready } else { self.older_is_ready }
+            })
+        };
         let current = self.case.observed.named("kafka").or_else(|| self.case.observed.adoptees.first());
-        let up = current.is_some_and(|c| {
-            let is_newest = Some(&c.image_id) == newest.as_ref();
-            c.state == RunState::Running && if is_newest { self.newest_is_ready } else { self.older_is_ready }
-        });
-        self.case.probes =
-            ProbeState { started: up, ready: Some(up), message: "asked".to_owned(), ..ProbeState::default() };
+        let next = self.case.observed.named("kafka.next");
+        let asked =
+            |up| ProbeState { started: up, ready: Some(up), message: "asked".to_owned(), ..ProbeState::default() };
+        let (probes, next_probes) = (asked(up(current)), asked(up(next)));
+        self.engine.ready = next.filter(|n| up(Some(n))).map(|n| n.id.clone()).into_iter().collect();
+        (self.case.probes, self.case.next_probes) = (probes, next_probes);
         let plan = self.case.plan();
         if let Some(refusal) = &plan.refuses {
             self.case.revisions.refused = Some(refusal.clone());

@@ -25,3 +25,4 @@ mod reload;
 mod resources;
 mod rollback;
 mod services;
+mod start_first;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::case::{Case, NOW, describe};
-use super::convergence::{Convergence, PARTS, Part, ROUNDS, STATES, populate, world};
+use super::convergence::{Convergence, PARTS, Part, ROUNDS, STATES, populate, starting_first, world};
 use crate::clock::Timestamp;
 use crate::plan::prune::{OwnedResource, PruneGuards, prune};
 use crate::plan::types::{Cause, DepFacts, Mode, Op, Target};
@@ -22,9 +22,14 @@ fn choices(world: &Case, index: usize) -> Vec<Option<Container>> {
 
 #[test]
 fn p11_every_combination_of_current_next_and_old_converges() {
-    let world = world(RestartPolicy::UnlessStopped);
-    let empty = populate(&world, &[]);
-    let [currents, nexts, olds] = [0, 1, 2].map(|index| choices(&world, index));
+    for world in [world(RestartPolicy::UnlessStopped), starting_first(RestartPolicy::UnlessStopped)] {
+        every_combination_converges(&world);
+    }
+}
+
+fn every_combination_converges(world: &Case) {
+    let empty = populate(world, &[]);
+    let [currents, nexts, olds] = [0, 1, 2].map(|index| choices(world, index));
     for (current, next, old) in currents
         .iter()
         .flat_map(|c| nexts.iter().map(move |n| (c, n)))
@@ -43,9 +48,10 @@ fn p11_every_combination_of_current_next_and_old_converges() {
 /// forgotten; and it is not tried again.
 #[test]
 fn p09_what_does_not_become_ready_makes_way_for_what_was_before() {
-    for policy in [RestartPolicy::UnlessStopped, RestartPolicy::Always] {
+    let policies = [RestartPolicy::UnlessStopped, RestartPolicy::Always];
+    for world in policies.map(world).into_iter().chain(policies.map(starting_first)) {
         let running = Part { state: RunState::Running, fits: false, uploaded: true, hushed: false, exit_code: 1 };
-        let case = populate(&world(policy), &[(0, running)]);
+        let case = populate(&world, &[(0, running)]);
         let before = case.observed.named("kafka").unwrap().id.clone();
         let run = |crash_before, engine_too, remembers| {
             let mut run = Convergence::of(case.clone());
@@ -71,10 +77,9 @@ fn p09_what_does_not_become_ready_makes_way_for_what_was_before() {
 }
 
 /// A cold start, an update, an update of what does not come up, and one that is given up.
-fn scenarios(policy: RestartPolicy) -> Vec<Case> {
+fn scenarios(world: &Case) -> Vec<Case> {
     let part = |state, fits| Part { state, fits, uploaded: true, hushed: false, exit_code: 1 };
     let stopped = Part { hushed: true, exit_code: 143, ..part(RunState::Exited, true) };
-    let world = world(policy);
     [
         vec![],
         vec![(0, part(RunState::Running, false))],
@@ -87,7 +92,7 @@ fn scenarios(policy: RestartPolicy) -> Vec<Case> {
         vec![(2, stopped)],
     ]
     .iter()
-    .map(|parts| populate(&world, parts))
+    .map(|parts| populate(world, parts))
     .collect()
 }
 
@@ -95,8 +100,9 @@ fn scenarios(policy: RestartPolicy) -> Vec<Case> {
 fn p11_dying_before_any_call_of_any_sequence_converges() {
     let on_failure = RestartPolicy::OnFailure { max_retries: 0 };
     let mut deaths = 0;
-    for policy in [RestartPolicy::UnlessStopped, RestartPolicy::Always, on_failure, RestartPolicy::Managed] {
-        for (case, older_is_ready) in scenarios(policy).iter().flat_map(|c| [(c, true), (c, false)]) {
+    let policies = [RestartPolicy::UnlessStopped, RestartPolicy::Always, on_failure, RestartPolicy::Managed];
+    for world in policies.map(world).into_iter().chain(policies.map(starting_first)) {
+        for (case, older_is_ready) in scenarios(&world).iter().flat_map(|c| [(c, true), (c, false)]) {
             let run = |crash_before, engine_too| {
                 let mut run = Convergence::of(case.clone());
                 (run.crash_before, run.engine_too, run.older_is_ready) = (crash_before, engine_too, older_is_ready);
@@ -125,8 +131,23 @@ fn parts() -> impl Strategy<Value = Vec<(usize, Part)>> {
         .prop_map(|parts| parts.into_iter().enumerate().filter_map(|(i, p)| Some((i, p?))).collect())
 }
 
-fn service_policy() -> impl Strategy<Value = RestartPolicy> {
-    proptest::sample::select(vec![RestartPolicy::UnlessStopped, RestartPolicy::Always, RestartPolicy::Managed])
+/// How a service is treated.
+#[derive(Clone, Copy, Debug)]
+struct Treated {
+    policy: RestartPolicy,
+    new_one_first: bool,
+}
+
+impl Treated {
+    fn world(self) -> Case {
+        if self.new_one_first { starting_first(self.policy) } else { world(self.policy) }
+    }
+}
+
+fn treated() -> impl Strategy<Value = Treated> {
+    let policies = vec![RestartPolicy::UnlessStopped, RestartPolicy::Always, RestartPolicy::Managed];
+    (proptest::sample::select(policies), any::<bool>())
+        .prop_map(|(policy, new_one_first)| Treated { policy, new_one_first })
 }
 
 fn foreigners() -> impl Strategy<Value = Vec<&'static str>> {
@@ -138,9 +159,9 @@ proptest! {
 
     #[test]
     fn p11_any_state_converges_with_a_crash_anywhere(
-        parts in parts(), policy in service_policy(), crash in 0usize..16, engine_too: bool, older_is_ready: bool,
+        parts in parts(), treated in treated(), crash in 0usize..16, engine_too: bool, older_is_ready: bool,
     ) {
-        let mut run = Convergence::of(populate(&world(policy), &parts));
+        let mut run = Convergence::of(populate(&treated.world(), &parts));
         (run.crash_before, run.engine_too, run.older_is_ready) = (Some(crash), engine_too, older_is_ready);
         run.run();
         run.check();
@@ -148,8 +169,8 @@ proptest! {
 
     /// Converged means: an empty plan, however often it is asked for.
     #[test]
-    fn p03_what_has_converged_plans_to_nothing(parts in parts(), policy in service_policy()) {
-        let mut run = Convergence::of(populate(&world(policy), &parts));
+    fn p03_what_has_converged_plans_to_nothing(parts in parts(), treated in treated()) {
+        let mut run = Convergence::of(populate(&treated.world(), &parts));
         run.run();
         let before = run.engine.trace.len();
         for _ in 0..3 {
@@ -162,10 +183,10 @@ proptest! {
 
     #[test]
     fn p04_what_is_not_ours_is_never_touched(
-        parts in parts(), foreign in foreigners(), policy in service_policy(), mode in 0usize..4, stopped: bool,
+        parts in parts(), foreign in foreigners(), treated in treated(), mode in 0usize..4, stopped: bool,
     ) {
         let parts: Vec<_> = parts.into_iter().filter(|(i, _)| !foreign.contains(&PARTS[*i])).collect();
-        let mut case = populate(&world(policy), &parts)
+        let mut case = populate(&treated.world(), &parts)
             .mode([Mode::Normal, Mode::Suspended, Mode::Frozen, Mode::Removing][mode]);
         if stopped {
             case.spec.state = DesiredState::Stopped;
@@ -196,8 +217,8 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_lists_is_irrelevant(parts in parts(), policy in service_policy(), seed: u64) {
-        let case = populate(&world(policy), &parts);
+    fn the_order_of_lists_is_irrelevant(parts in parts(), treated in treated(), seed: u64) {
+        let case = populate(&treated.world(), &parts);
         let mut shuffled = case.clone();
         let mut noise = crate::backoff::Noise::new(seed);
         shuffled.observed.owned.sort_by_cached_key(|_| noise.next_u64());
@@ -208,9 +229,9 @@ proptest! {
     /// behind; it is never stopped, and what serves is never removed.
     #[test]
     fn p05_a_broken_manifest_stops_nothing_that_serves(
-        parts in parts(), policy in service_policy(), forgotten: bool,
+        parts in parts(), treated in treated(), forgotten: bool,
     ) {
-        let mut case = populate(&world(policy), &parts).mode(Mode::Frozen);
+        let mut case = populate(&treated.world(), &parts).mode(Mode::Frozen);
         case.unknown = forgotten;
         let serving = case.observed.named("kafka").filter(|c| c.state == RunState::Running).cloned();
         let mut run = Convergence::of(case);
@@ -267,8 +288,8 @@ proptest! {
     /// P8: nothing is created or started while a dependency does not hold, unless a replace is under
     /// way; and what is there goes on.
     #[test]
-    fn p08_dependencies_come_first(parts in parts(), policy in service_policy(), removing: bool) {
-        let case = populate(&world(policy), &parts);
+    fn p08_dependencies_come_first(parts in parts(), treated in treated(), removing: bool) {
+        let case = populate(&treated.world(), &parts);
         let case = if removing {
             Case { dependents: vec![ResourceKey::service("router")], mode: Mode::Removing, ..case }
         } else {
@@ -293,8 +314,8 @@ proptest! {
     /// P9, as text: in any stage a running container that bears the name is stopped only after the
     /// creation of the one that takes its place.
     #[test]
-    fn p09_the_new_one_is_created_before_the_old_one_stops(parts in parts(), policy in service_policy()) {
-        let case = populate(&world(policy), &parts);
+    fn p09_the_new_one_is_created_before_the_old_one_stops(parts in parts(), treated in treated()) {
+        let case = populate(&treated.world(), &parts);
         let Some(current) = case.observed.named("kafka").filter(|c| c.state == RunState::Running) else {
             return Ok(());
         };
@@ -312,10 +333,10 @@ proptest! {
 
     /// P13: after a failure nothing but looking is done until its time has come.
     #[test]
-    fn p13_nothing_is_done_while_backing_off(parts in parts(), policy in service_policy(), attempts in 1u32..6) {
+    fn p13_nothing_is_done_while_backing_off(parts in parts(), treated in treated(), attempts in 1u32..6) {
         let wait = std::time::Duration::from_secs(4);
         let reason = crate::resource::status::Reason::StartFailed;
-        let case = populate(&world(policy), &parts).failed(attempts, reason, "no luck", Some(wait));
+        let case = populate(&treated.world(), &parts).failed(attempts, reason, "no luck", Some(wait));
         let plan = case.plan();
         // What failed is given up: that is another thing to do, and it cannot wait.
         let given_up = plan.refuses.is_some();
@@ -328,15 +349,15 @@ proptest! {
     }
 
     #[test]
-    fn p19_what_is_suspended_is_left_as_it_is(parts in parts(), policy in service_policy()) {
-        let plan = populate(&world(policy), &parts).mode(Mode::Suspended).plan();
+    fn p19_what_is_suspended_is_left_as_it_is(parts in parts(), treated in treated()) {
+        let plan = populate(&treated.world(), &parts).mode(Mode::Suspended).plan();
         prop_assert!(plan.is_empty() && plan.status.settled && plan.wake_at.is_none());
     }
 
     /// `down` and prune leave nothing of a service, whatever it was in the middle of.
     #[test]
-    fn removal_leaves_nothing(parts in parts(), policy in service_policy(), known: bool) {
-        let mut case = populate(&world(policy), &parts).mode(Mode::Removing);
+    fn removal_leaves_nothing(parts in parts(), treated in treated(), known: bool) {
+        let mut case = populate(&treated.world(), &parts).mode(Mode::Removing);
         case.unknown = !known;
         let mut run = Convergence::of(case);
         for _ in 0..4 {
@@ -352,8 +373,8 @@ proptest! {
     }
 
     #[test]
-    fn stopped_is_stopped_and_does_not_come_back_with_the_engine(parts in parts(), policy in service_policy()) {
-        let mut case = populate(&world(policy), &parts);
+    fn stopped_is_stopped_and_does_not_come_back_with_the_engine(parts in parts(), treated in treated()) {
+        let mut case = populate(&treated.world(), &parts);
         case.spec.state = DesiredState::Stopped;
         let mut run = Convergence::of(case);
         for _ in 0..4 {
@@ -394,6 +415,7 @@ fn target(op: &Op) -> Option<&Target> {
         | Op::Rename { target, .. }
         | Op::RemoveContainer(target) => Some(target),
         Op::CreateContainer(_)
+        | Op::Drain(_)
         | Op::CreateNetwork { .. }
         | Op::RemoveNetwork { .. }
         | Op::CreateVolume { .. }

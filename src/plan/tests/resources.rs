@@ -41,6 +41,7 @@ impl Case {
             dependents: &self.dependents,
             image: &ImageState::Unknown,
             probes: &ProbeState::default(),
+            next_probes: &ProbeState::default(),
             retry: &Retry::default(),
             restarts: &Restarts::default(),
             restart_asked: false,

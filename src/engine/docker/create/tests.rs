@@ -11,9 +11,9 @@ use crate::resource::desired::Service;
 use crate::resource::probe::Probes;
 use crate::resource::secret::Secret;
 use crate::resource::spec::{
-    Adopt, DesiredState, Mount, MountSource, NetworkAttachment, PullPolicy, SecretSource, ServiceSpec, Update,
-    UpdateStrategy,
+    Adopt, DesiredState, Mount, MountSource, NetworkAttachment, PullPolicy, SecretSource, ServiceSpec,
 };
+use crate::resource::update::Update;
 
 fn create(container: ContainerSpec) -> ContainerCreate {
     let attachment = NetworkAttachment {
@@ -30,11 +30,7 @@ fn create(container: ContainerSpec) -> ContainerCreate {
         suspend: false,
         depends_on: Vec::new(),
         probes: Probes::default(),
-        update: Update {
-            strategy: UpdateStrategy::default(),
-            progress_deadline: Duration::from_mins(1),
-            rollback: true,
-        },
+        update: Update::default(),
         stop_grace: Duration::from_millis(1500),
         adopt: Adopt::default(),
         annotations: BTreeMap::new(),
