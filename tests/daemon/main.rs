@@ -18,4 +18,5 @@ mod manifests;
 mod owner;
 mod rollback;
 mod secrets;
+mod start_first;
 mod verbs;
