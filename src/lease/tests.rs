@@ -21,7 +21,7 @@ fn elsewhere() -> Holder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_has_one_owner_at_a_time() {
+async fn p02_a_stack_has_one_owner_at_a_time() {
     let engine = FakeEngine::new(&[]);
     let (first, second) = (holder("env-manager run"), holder("env-manager apply"));
     assert_eq!(look(&engine, STACK).await.unwrap(), None);

@@ -47,7 +47,7 @@ fn the_new_one_is_started_beside_the_current_one() {
 }
 
 #[test]
-fn until_the_new_one_is_ready_the_current_one_keeps_the_name() {
+fn p09_until_the_new_one_is_ready_the_current_one_keeps_the_name() {
     shows!(next_says(begun(Duration::from_secs(2)), false, "port 9092 refused the connection").text());
 }
 
