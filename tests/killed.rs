@@ -447,3 +447,47 @@ fn p11_a_takeover_killed_at_any_call_is_carried_on_by_the_next() {
         is_taken_over(stack, &was);
     });
 }
+
+/// One that is started first, under its service's own name.
+fn describe_web(stack: &Stack, version: usize) {
+    let names =
+        "apiVersion: env-manager.dev/v1\nkind: Stack\nmetadata: { name: stack }\nspec: { stop: { gracePeriod: 5s } }\n";
+    stack.write("stack.yaml", names);
+    let probe = "probes: { readiness: { http: { port: 8080, path: /health }, interval: 50ms } }";
+    let env = format!("env: {{ STANDIN_NAME: v{version} }}\nupdate: {{ strategy: StartFirst, drain: 1ms }}");
+    stack.describe(&[service(&stack.container("web"), &format!("command: standin http\n{env}\n{probe}"))]);
+}
+
+#[test]
+fn p11_a_start_first_update_killed_at_any_call_is_carried_on_and_one_serves_at_any_time() {
+    let serves = |stack: &Stack, version: usize| {
+        stack.apply().exits(0);
+        stack.is_converged(&["web"]);
+        assert_eq!(stack.exec("web", &["sh", "-c", "echo $STANDIN_NAME"]), format!("v{version}"));
+        assert_eq!(stack.inspect("web")["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
+    };
+    let counted = {
+        let stack = Stack::new("killed-first-count");
+        describe_web(&stack, 1);
+        serves(&stack, 1);
+        describe_web(&stack, 2);
+        let counted = apply_dying_at(&stack, None);
+        serves(&stack, 2);
+        counted
+    };
+    for operation in ["create_container", "start", "rename", "set_restart_policy", "stop", "remove_container"] {
+        assert!(counted.iter().any(|c| c.contains(operation)), "{operation} is tried: {counted:#?}");
+    }
+    at_every_step("first", &counted, |stack, number, point| {
+        if stack.names().is_empty() {
+            describe_web(stack, 1);
+            serves(stack, 1);
+        }
+        describe_web(stack, number + 1);
+        apply_dying_at(stack, Some(point));
+        // Whatever they are called: one of them runs.
+        let running = docker(&["ps", "--filter", &format!("label=dev.env-manager.stack={}", stack.name()), "-q"]);
+        assert!(!running.is_empty(), "nothing serves after {point:?}");
+        serves(stack, number + 1);
+    });
+}
