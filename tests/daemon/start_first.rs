@@ -12,7 +12,7 @@ use crate::stack::{STAND_IN, Stack, docker, service, soon, text};
 /// after a failure.
 const CLIENT: &str = r#"
 use strict; use warnings; use IO::Socket::INET;
-my ($name, $least, $stop) = @ARGV;
+my ($name, $least, $patience, $stop) = @ARGV;
 $SIG{PIPE} = 'IGNORE';
 sub uptime { open my $f, '<', '/proc/uptime' or die; (split ' ', <$f>)[0] }
 my ($asked, $failed, $again, $gap, $missing) = (0, 0, 0, 0, 0);
@@ -23,7 +23,7 @@ until (-e $stop && $asked >= $least) {
     unless ($address) { $again++; select undef, undef, undef, 0.2; $address = gethostbyname($name) }
     my ($answer, $why) = ('', 'lookup');
     if ($address) {
-        my $to = IO::Socket::INET->new(PeerAddr => inet_ntoa($address), PeerPort => 8080, Timeout => 1);
+        my $to = IO::Socket::INET->new(PeerAddr => inet_ntoa($address), PeerPort => 8080, Timeout => $patience);
         $why = $to ? 'no answer' : "$!";
         if ($to) { print $to "GET /standin HTTP/1.0\r\n\r\n"; local $/; $answer = <$to> // '' }
     }
@@ -104,11 +104,11 @@ impl Site {
         after
     }
 
-    /// Begins to ask for the service by name.
-    fn client(&self, least: u32) {
+    /// Begins to ask for the service by name. `patience`: how long it waits for a connection, in seconds.
+    fn client(&self, least: u32, patience: &str) {
         let (client, network) = (self.stack.container("client"), self.stack.network());
         let least = least.to_string();
-        let asks = ["perl", "-e", CLIENT, &self.web(), &least, "/tmp/stop"];
+        let asks = ["perl", "-e", CLIENT, &self.web(), &least, patience, "/tmp/stop"];
         docker(&[&["run", "-d", "--name", &client, "--network", &network, STAND_IN][..], &asks].concat());
     }
 
@@ -143,7 +143,7 @@ fn p09_no_request_by_name_fails_while_five_updates_run() {
     site.describe("r0", "");
     let daemon = site.stack.daemon();
     daemon.converged();
-    site.client(2000);
+    site.client(2000, "1");
     site.has_answered("r0");
     let mut id = site.id();
     for revision in 1..=5 {
@@ -163,7 +163,7 @@ fn p09_with_recreate_a_client_sees_a_gap_and_nothing_else() {
     site.describe_slow("r0", "0s", recreate);
     let daemon = site.stack.daemon();
     daemon.converged();
-    site.client(1);
+    site.client(1, "0.1");
     site.has_answered("r0");
     let before = site.id();
     site.describe_slow("r1", "0s", recreate);
@@ -180,7 +180,7 @@ fn p09_a_new_one_that_never_serves_is_given_up_and_nobody_notices() {
     site.describe("r0", "");
     let daemon = site.stack.daemon();
     daemon.converged();
-    site.client(1);
+    site.client(1, "1");
     site.has_answered("r0");
     let before = site.stack.inspect("web");
     site.describe_slow("r1", "1h", "update: { progressDeadline: 2s }");
