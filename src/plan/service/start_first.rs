@@ -20,7 +20,8 @@ impl<'a> Run<'a> {
     /// Whether two containers of the service may run side by side.
     pub fn may_run_beside(&self, current: &Container) -> bool {
         let spec = &self.service.spec;
-        let no_obstacle = || spec.start_first_obstacle(&self.service.name).is_none();
+        // What was kept of one that was not ours may hold aliases and mounts that no manifest names.
+        let no_obstacle = || spec.start_first_obstacle(&self.service.name).is_none() && current.owner.adopted.is_none();
         match spec.update.strategy {
             UpdateStrategy::Recreate => false,
             UpdateStrategy::StartFirst => no_obstacle(),

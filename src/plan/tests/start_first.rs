@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::case::{Case, NOW, kafka, shows};
 use crate::clock::Timestamp;
 use crate::plan::types::{DepFacts, Op};
+use crate::resource::adoption::Adopted;
 use crate::resource::observed::RunState::{Created, Exited, Running};
 use crate::resource::probe::{Check, ProbeState};
 use crate::resource::revision::{Refusal, Revision};
@@ -181,6 +182,14 @@ fn an_image_with_a_volume_of_its_own_is_not_run_twice_by_default() {
         c.anonymous.insert("/data".to_owned(), "0123abcd".to_owned());
     });
     assert!(!starts_first(&case.image_is("kafka:2")));
+}
+
+#[test]
+fn what_has_taken_over_another_is_not_run_twice() {
+    let mut case = changed();
+    let adopted = Adopted::of(&case.observed.owned[0]);
+    case.observed.owned[0].owner.adopted = Some(Box::new(adopted));
+    assert!(!starts_first(&case));
 }
 
 #[test]
