@@ -62,6 +62,8 @@ keys! {
         "the longest wait between two attempts";
     Resync: "resync", Some("ENV_MANAGER_RESYNC"), None, "1m",
         "how often everything is compared afresh, ± 10 %";
+    ImagePoll: "image_poll", Some("ENV_MANAGER_IMAGE_POLL"), None, "off",
+        "how often registries are asked, ± 10 %, whether a tag with `pullPolicy: Always` has moved; `off`: at create and replace alone";
     Prune: "prune", Some("ENV_MANAGER_PRUNE"), None, "true",
         "remove what this source made and no longer names";
     PruneLimit: "prune_limit", Some("ENV_MANAGER_PRUNE_LIMIT"), None, "50%",

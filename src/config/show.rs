@@ -61,6 +61,7 @@ pub fn value(config: &Config, key: Key) -> serde_json::Value {
         Key::RetryInitial => duration(config.retry.backoff.initial).into(),
         Key::RetryMax => duration(config.retry.backoff.max).into(),
         Key::Resync => duration(config.resync).into(),
+        Key::ImagePoll => config.image_poll.map_or_else(|| "off".to_owned(), duration).into(),
         Key::Prune => config.prune.into(),
         Key::PruneLimit => config.prune_limit.to_string().into(),
         Key::PruneDelay => duration(config.prune_delay).into(),

@@ -67,6 +67,7 @@ fn sample(key: Key) -> Sample {
         Key::RetryInitial => words("1s", "2s", "3s"),
         Key::RetryMax => words("1m", "2m", "3m"),
         Key::Resync => words("5m", "6m", "7m"),
+        Key::ImagePoll => words("10m", "20m", "1h"),
         Key::Prune => of(("false", json!(false)), ("TRUE", json!(true)), ("off", json!(false))),
         Key::PruneLimit => of(("\"10%\"", json!("10%")), ("20%", json!("20%")), ("30", json!("30%"))),
         Key::PruneDelay => words("3s", "4s", "5s"),

@@ -29,6 +29,8 @@ pub struct Config {
     pub retry: Retry,
     /// ± 10 %.
     pub resync: Duration,
+    /// ± 10 %; `None`: off.
+    pub image_poll: Option<Duration>,
     pub prune: bool,
     /// Of (owned, not desired) / owned.
     pub prune_limit: Percent,
@@ -60,6 +62,7 @@ impl Default for Config {
             log_format: LogFormat::Pretty,
             retry: Retry::default(),
             resync: Duration::from_mins(1),
+            image_poll: None,
             prune: true,
             prune_limit: Percent(50),
             prune_delay: Duration::from_secs(2),

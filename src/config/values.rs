@@ -63,6 +63,7 @@ pub fn assign(config: &mut Config, key: Key, raw: &Raw, paths: PathContext<'_>) 
         Key::RetryInitial => config.retry.backoff.initial = duration(raw, Duration::from_millis(1))?,
         Key::RetryMax => config.retry.backoff.max = duration(raw, Duration::from_millis(1))?,
         Key::Resync => config.resync = duration(raw, Duration::from_secs(1))?,
+        Key::ImagePoll => config.image_poll = image_poll(raw)?,
         Key::Prune => config.prune = boolean(raw)?,
         Key::PruneLimit => config.prune_limit = percent(raw)?,
         Key::PruneDelay => config.prune_delay = duration(raw, Duration::ZERO)?,
@@ -125,6 +126,15 @@ fn duration(raw: &Raw, least: Duration) -> Result<Duration, String> {
         return Err(format!("`{given}` is shorter than {}", humantime::format_duration(least)));
     }
     Ok(parsed)
+}
+
+/// Registries count what they are asked, and some refuse who asks too often.
+fn image_poll(raw: &Raw) -> Result<Option<Duration>, String> {
+    match raw {
+        Raw::Bool(false) => Ok(None),
+        Raw::Word(s) | Raw::Text(s) if s.trim().eq_ignore_ascii_case("off") => Ok(None),
+        _ => duration(raw, Duration::from_secs(1)).map(Some),
+    }
 }
 
 fn percent(raw: &Raw) -> Result<Percent, String> {

@@ -20,6 +20,7 @@
 //! | `own` | which of those events are of our own making |
 //! | `revisions` | which revisions have served, and which were refused |
 //! | [`asks`] | what people ask for: look now, try again, restart |
+//! | `image_poll` | asks registries whether a tag has moved |
 //! | `endings` | how runs ended, and what the process wrote last |
 //! | `fresh` | whether what is known of dependencies is news |
 //! | `telling` | what goes into the event history and the metrics |
@@ -32,6 +33,7 @@ mod endings;
 mod events;
 mod fresh;
 pub mod graph;
+mod image_poll;
 pub mod intent;
 pub mod observe;
 mod own;
@@ -260,6 +262,13 @@ impl<E: Engine> Controller<E> {
             shared.images.run().await;
             "the image puller"
         });
+        if let Some(every) = self.shared.settings.image_poll {
+            let controller = self.clone();
+            parts.spawn(async move {
+                controller.poll_images(every).await;
+                "the poll of images"
+            });
+        }
         let controller = self.clone();
         parts.spawn(async move {
             controller.pump(None).await;

@@ -1,6 +1,7 @@
 //! What a controller is told at its start.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::history::History;
@@ -18,6 +19,8 @@ pub struct Settings {
     /// Failures in a row after which a service is reported Failed.
     pub max_attempts: u32,
     pub backoff: Backoff,
+    /// How often registries are asked whether a tag has moved; `None`: never.
+    pub image_poll: Option<Duration>,
     pub prune: PruneGuards,
     /// `down`: everything is to be removed, what is desired too.
     pub remove_all: bool,

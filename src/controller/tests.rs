@@ -97,6 +97,7 @@ fn settings(set: &DesiredSet, remove_all: bool) -> Settings {
         max_concurrent_starts: 5,
         max_attempts: 3,
         backoff: Backoff::default(),
+        image_poll: None,
         prune: PruneGuards { enabled: true, limit_percent: 50, source_is_whole: true, allowed: false },
         remove_all,
         remove_volumes: false,

@@ -19,17 +19,19 @@ use crate::plan::prune::PruneGuards;
 use crate::report::{SourceKind, SourceView, View};
 use crate::resource::desired::{DesiredSet, DesiredSpec, Service};
 use crate::resource::labels::SourceId;
-use crate::resource::spec::{ContainerSpec, DesiredState, NetworkAttachment, NetworkSpec, ServiceSpec};
+use crate::resource::spec::{ContainerSpec, DesiredState, NetworkAttachment, NetworkSpec, PullPolicy, ServiceSpec};
 use crate::resource::status::Phase;
 use crate::source::{Completeness, Loaded};
 
 const IMAGE: &str = "test/app:1";
 
 mod held;
+#[cfg(feature = "sim")]
+mod moved;
 mod pruned;
 
 /// What the folder holds: services by name, each with a variable that makes a new spec, and after a blank
-/// `stopped` or `suspended`.
+/// `stopped`, `suspended` or `always` pulled.
 #[derive(Clone, Debug, Default)]
 struct Folder {
     services: BTreeMap<String, String>,
@@ -62,7 +64,9 @@ impl Folder {
                 priority: None,
             }];
             let state = if how == "stopped" { DesiredState::Stopped } else { DesiredState::Running };
-            let spec = ServiceSpec { state, suspend: how == "suspended", ..ServiceSpec::plain(container) };
+            let pull_policy = if how == "always" { PullPolicy::Always } else { PullPolicy::IfNotPresent };
+            let suspend = how == "suspended";
+            let spec = ServiceSpec { pull_policy, state, suspend, ..ServiceSpec::plain(container) };
             let service = Service::new(name.as_str(), spec, BTreeMap::new(), BTreeMap::new());
             let key = ResourceKey::service(name.as_str());
             set.resources.insert(key.clone(), DesiredSpec::Service(Arc::new(service)));
@@ -92,6 +96,7 @@ struct World {
     folder: Arc<Mutex<Folder>>,
     state: tempfile::TempDir,
     observe_only: bool,
+    image_poll: Option<Duration>,
 }
 
 fn holder() -> Holder {
@@ -99,8 +104,8 @@ fn holder() -> Holder {
 }
 
 /// A daemon that runs.
-struct Running {
-    handle: Handle<FakeEngine>,
+struct Running<E: Engine = FakeEngine> {
+    handle: Handle<E>,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), DaemonError>>,
 }
@@ -114,6 +119,7 @@ impl World {
             folder: Arc::new(Mutex::new(folder)),
             state: tempfile::tempdir().unwrap(),
             observe_only: false,
+            image_poll: None,
         }
     }
 
@@ -121,9 +127,12 @@ impl World {
         edit(&mut self.folder.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the test's own task, which it ends")]
     async fn run_as(&self, holder: Holder) -> Running {
-        let clock: Arc<dyn Clock> = Arc::new(self.engine.clock);
+        self.run_on(Arc::clone(&self.engine), Arc::new(self.engine.clock), holder).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test's own task, which it ends")]
+    async fn run_on<E: Engine>(&self, engine: Arc<E>, clock: Arc<dyn Clock>, holder: Holder) -> Running<E> {
         let folder = Arc::clone(&self.folder);
         let load: Load = Arc::new(move || {
             let reading = folder.lock().unwrap_or_else(PoisonError::into_inner).read();
@@ -135,6 +144,7 @@ impl World {
             max_concurrent_starts: 5,
             max_attempts: 3,
             backoff: Backoff::default(),
+            image_poll: self.image_poll,
             prune: PruneGuards { enabled: true, limit_percent: 50, source_is_whole: true, allowed: false },
             remove_all: false,
             remove_volumes: false,
@@ -157,7 +167,7 @@ impl World {
         };
         let daemon = Daemon::start(Options {
             identity,
-            engine: Arc::clone(&self.engine),
+            engine,
             info: EngineInfo { local: true, ..EngineInfo::default() },
             settings,
             clock,
@@ -182,7 +192,7 @@ impl World {
     }
 }
 
-impl Running {
+impl<E: Engine> Running<E> {
     /// Waits, for ten minutes of the paused clock, until it is so.
     async fn until(&self, what: &str, is_so: impl Fn(&View) -> bool) {
         let mut statuses = self.handle.statuses().subscribe();

@@ -199,6 +199,10 @@ impl<E: Engine> Engine for CrashPoints<E> {
         self.engine.inspect_image(reference)
     }
 
+    fn registry_digest(&self, image: &ImageRef) -> impl Future<Output = Result<String>> + Send {
+        self.engine.registry_digest(image)
+    }
+
     fn events(&self, cursor: Option<&str>) -> BoxStream<'static, Result<EngineEvent>> {
         self.engine.events(cursor)
     }

@@ -351,6 +351,12 @@ impl Engine for FakeEngine {
         Ok(there.then(|| ImageInfo { id: ImageId(format!("sha256:{reference}")), ..ImageInfo::default() }))
     }
 
+    async fn registry_digest(&self, image: &ImageRef) -> Result<String> {
+        self.is_there()?;
+        let message = "page not found";
+        Err(EngineError::new("ask the registry about image", image.to_string(), ErrorKind::Unsupported, message))
+    }
+
     fn events(&self, _: Option<&str>) -> BoxStream<'static, Result<EngineEvent>> {
         if let Err(error) = self.is_there() {
             return Box::pin(stream::iter([Err(error)]));

@@ -174,6 +174,10 @@ pub trait Engine: Send + Sync + 'static {
     /// By reference or id; `None` where it is not there.
     fn inspect_image(&self, reference: &str) -> impl Future<Output = Result<Option<ImageInfo>>> + Send;
 
+    /// The digest that the image's registry has under its tag now (`sha256:…`), asked by the engine,
+    /// which fetches nothing. `Unsupported` where the engine cannot ask.
+    fn registry_digest(&self, image: &ImageRef) -> impl Future<Output = Result<String>> + Send;
+
     /// Changes as they happen, and those since `cursor` where it is given (a hint: the engine keeps
     /// 256 events). Ends with an error when the connection does.
     fn events(&self, cursor: Option<&str>) -> BoxStream<'static, Result<EngineEvent>>;

@@ -111,6 +111,10 @@ impl Engine for ScriptedEngine {
         scripted!(self.on_inspect_image, "inspect image", reference)?
     }
 
+    async fn registry_digest(&self, _: &ImageRef) -> Result<String> {
+        Err(unscripted("ask the registry"))
+    }
+
     fn events(&self, _: Option<&str>) -> BoxStream<'static, Result<EngineEvent>> {
         Box::pin(tokio_stream::empty())
     }

@@ -17,11 +17,11 @@ use crate::resource::image::{ImageInfo, ImageRef, ImageState, PullFailureReason,
 use crate::resource::spec::PullPolicy;
 
 /// Whatever a registry asks for.
-const LONGEST_WAIT: Duration = Duration::from_hours(1);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// One pull: the same image for another platform is another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PullId {
+pub struct PullId {
     pub image: ImageRef,
     pub platform: Option<String>,
 }
@@ -212,6 +212,10 @@ impl Ledger {
             None if matches!(entry.local, Local::Missing) => ImageState::Absent,
             None => ImageState::Unknown,
         }
+    }
+
+    pub fn is_wanted(&self, id: &PullId) -> bool {
+        self.entries.get(id).is_some_and(|e| !e.wanters.is_empty())
     }
 
     pub fn refresh(&mut self, now: Instant) {

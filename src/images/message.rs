@@ -28,10 +28,19 @@ pub(super) fn never(image: &ImageRef) -> String {
 }
 
 pub(super) fn failed(image: &ImageRef, error: &EngineError) -> String {
+    format!("pull of {image} failed: {}", why(image, error))
+}
+
+/// Of a service that goes on as it is.
+pub(super) fn not_polled(image: &ImageRef, error: &EngineError) -> String {
+    format!("whether {image} has moved is not known: {}", why(image, error))
+}
+
+fn why(image: &ImageRef, error: &EngineError) -> String {
     let registry = image.registry();
     let place = place(image);
     let said = error.message.trim().trim_end_matches('.');
-    let why = match (&error.kind, classify(image, error).0) {
+    match (&error.kind, classify(image, error).0) {
         (_, PullFailureReason::NotFound) => {
             format!("not found in {place}. Build it, or set its image in [[service_overrides]]")
         }
@@ -55,8 +64,7 @@ pub(super) fn failed(image: &ImageRef, error: &EngineError) -> String {
             )
         }
         _ => said.to_owned(),
-    };
-    format!("pull of {image} failed: {why}")
+    }
 }
 
 /// The words of Go's network errors, which the engine hands through.

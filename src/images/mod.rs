@@ -14,10 +14,12 @@
 //! | file | what |
 //! |---|---|
 //! | `ledger` | pure: who wants what, what is known, what is to be done next |
+//! | [`poll`] | pure: which tags are asked about while services run, and what follows from the answers |
 //! | `message` | pure: what people are told of a failure |
 
 mod ledger;
 mod message;
+pub mod poll;
 
 #[cfg(test)]
 mod tests;
@@ -39,7 +41,8 @@ use crate::engine::{Engine, EngineError, ErrorKind};
 use crate::plan::ImageWant;
 use crate::resource::ResourceKey;
 use crate::resource::image::{ImageRef, ImageState, PullProgress};
-use ledger::{Found, Job, Ledger, PullId};
+pub use ledger::PullId;
+use ledger::{Found, Job, Ledger};
 
 /// Pulls in flight at once. Docker itself fetches three layers at a time.
 const PULLS: usize = 3;
@@ -113,6 +116,20 @@ impl<E: Engine> Images<E> {
     pub fn retry(&self, key: &ResourceKey) {
         self.lock().retry(key, Instant::now());
         self.wake.notify_one();
+    }
+
+    /// Somebody needs it for a container that is to be created, so that it is pulled as that asks.
+    pub fn is_wanted(&self, id: &PullId) -> bool {
+        self.lock().is_wanted(id)
+    }
+
+    /// Pulls what a registry has under a tag that the engine may have, too.
+    ///
+    /// # Errors
+    /// Of the pull.
+    pub async fn renew(&self, id: &PullId) -> Result<(), EngineError> {
+        let Ok(_permit) = self.pulls.acquire().await else { return Ok(()) };
+        self.engine.pull(&id.image, id.platform.as_deref(), &|_| {}).await
     }
 
     /// Looks and pulls until it is dropped. Only one may run.

@@ -45,6 +45,7 @@ pub enum EventReason {
     // How services are.
     Pulling,
     PullFailed,
+    ImagePollFailed,
     Ready,
     NotReady,
     Completed,
@@ -109,6 +110,7 @@ impl EventReason {
         Self::DriftFound,
         Self::Pulling,
         Self::PullFailed,
+        Self::ImagePollFailed,
         Self::Ready,
         Self::NotReady,
         Self::Completed,
@@ -155,6 +157,7 @@ impl EventReason {
                 | Self::Exited
                 | Self::OutOfMemory
                 | Self::PullFailed
+                | Self::ImagePollFailed
                 | Self::NotReady
                 | Self::DependencyNotReady
                 | Self::BackOff

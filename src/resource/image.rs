@@ -142,6 +142,9 @@ pub struct ImageInfo {
     /// Targets of `VOLUME`; one that no manifest mounts becomes an anonymous volume.
     pub volumes: BTreeSet<String>,
     pub has_healthcheck: bool,
+    /// What registries call it: the digests under which it was pulled or pushed (`sha256:…`). Empty for
+    /// what was built here.
+    pub digests: BTreeSet<String>,
 }
 
 /// How far a pull has come. Bytes; `total` is 0 until the engine has said anything.

@@ -70,6 +70,7 @@ impl Home {
             max_concurrent_starts: 5,
             max_attempts: 3,
             backoff: Backoff::default(),
+            image_poll: None,
             prune: PruneGuards { enabled: true, limit_percent: PRUNE_LIMIT, source_is_whole: true, allowed: false },
             remove_all: false,
             remove_volumes: false,

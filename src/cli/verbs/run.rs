@@ -80,7 +80,12 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failur
     let settings = stack::settings(config, SourceId::default(), &state, Removing::Nothing, history, metrics);
     logging::connecting(config);
     let daemon = Daemon::start(Options {
-        settings: Settings { observe_only: arguments.observe, ..settings },
+        settings: Settings {
+            observe_only: arguments.observe,
+            // A pull changes the engine.
+            image_poll: config.image_poll.filter(|_| !arguments.observe),
+            ..settings
+        },
         engine: Arc::clone(&found.engine),
         info: found.engine.known(),
         clock,

@@ -163,6 +163,7 @@ pub fn settings(
         max_attempts: config.retry.max_attempts,
         backoff: config.retry.backoff,
         // Whether the source was read whole is asked at each judgement.
+        image_poll: None,
         prune: PruneGuards {
             enabled: config.prune,
             limit_percent: config.prune_limit.0,

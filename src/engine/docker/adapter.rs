@@ -95,6 +95,10 @@ impl Engine for Docker {
         self.image(reference).await
     }
 
+    async fn registry_digest(&self, image: &ImageRef) -> Result<String> {
+        self.ask_registry(image).await
+    }
+
     fn events(&self, cursor: Option<&str>) -> BoxStream<'static, Result<EngineEvent>> {
         self.event_stream(cursor)
     }

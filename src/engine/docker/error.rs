@@ -88,7 +88,9 @@ pub(super) fn classify(call: Call, status: u16, message: &str, subject: &str) ->
         return ErrorKind::Unsupported;
     }
     match call {
-        Call::Pull => return classify_pull(&text),
+        Call::AskRegistry if is_no_such_call(status, &text) => return ErrorKind::Unsupported,
+        Call::AskRegistry if status == 429 => return ErrorKind::Throttled { retry_after: retry_after(&text) },
+        Call::Pull | Call::AskRegistry => return classify_pull(&text),
         Call::Rename if status == 404 && !says("no such container") => return ErrorKind::Other,
         _ => {}
     }
@@ -172,6 +174,14 @@ fn is_refusal(call: Call, status: u16, text: &str) -> bool {
     // `plugin "nope" not found`: a driver that is not installed.
     let driver = status == 404 && text.contains("plugin") && text.contains("not found");
     makes && ((status == 400 && !text.contains("ambiguous")) || runtime || driver)
+}
+
+/// The engine does not know the path, or a proxy before it lets nobody through: no registry's words.
+fn is_no_such_call(status: u16, text: &str) -> bool {
+    let text = text.trim();
+    status == 405
+        || (status == 404 && matches!(text, "page not found" | "404 page not found" | "not found"))
+        || (status == 403 && (text == "forbidden" || text.contains("administrative rules")))
 }
 
 fn classify_pull(text: &str) -> ErrorKind {
@@ -280,10 +290,12 @@ fn readable(call: Call, kind: &ErrorKind, message: &str) -> String {
         ErrorKind::PullDenied => format!("the registry refuses: not there, or it needs `docker login` ({text})"),
         ErrorKind::Throttled { .. } => format!("the registry asks to wait ({text})"),
         ErrorKind::ImageNotFound => format!("the image is not there ({text})"),
-        ErrorKind::Other if call == Call::Pull => match pull_trouble(&text.to_ascii_lowercase()) {
-            Some(trouble) => format!("{trouble} ({text})"),
-            None => text.to_owned(),
-        },
+        ErrorKind::Other if matches!(call, Call::Pull | Call::AskRegistry) => {
+            match pull_trouble(&text.to_ascii_lowercase()) {
+                Some(trouble) => format!("{trouble} ({text})"),
+                None => text.to_owned(),
+            }
+        }
         _ => text.to_owned(),
     }
 }

@@ -58,6 +58,21 @@ impl Docker {
         }
     }
 
+    /// The engine asks by HEAD for the digest, and then reads the manifest of that digest for its platforms.
+    pub(super) async fn ask_registry(&self, image: &ImageRef) -> Result<String> {
+        let subject = image.as_str();
+        let (name, tag) = image.name_and_tag();
+        let separator = if tag.contains(':') { '@' } else { ':' };
+        let (credentials, without) = self.credentials(image).await;
+        let tagged = format!("{name}{separator}{tag}");
+        let asked = self.client.inspect_registry_image(&tagged, credentials);
+        let answer = self.call(Call::AskRegistry, subject, asked).await.map_err(|error| explained(error, without))?;
+        answer.descriptor.digest.filter(|digest| !digest.is_empty()).ok_or_else(|| {
+            let message = "the engine's answer has no digest";
+            EngineError::new(Call::AskRegistry.operation(), subject, ErrorKind::Other, message)
+        })
+    }
+
     /// What cannot be looked up is no failure yet: a configuration that names a helper which is not
     /// installed is common, and most images need no password.
     async fn credentials(&self, image: &ImageRef) -> (Option<DockerCredentials>, Option<CredentialError>) {
@@ -123,6 +138,7 @@ impl Layers {
 
 fn info(answer: ImageInspect) -> ImageInfo {
     let config = answer.config.unwrap_or_default();
+    let digests = answer.repo_digests.unwrap_or_default();
     let test = config.healthcheck.and_then(|h| h.test).unwrap_or_default();
     ImageInfo {
         id: ImageId(answer.id.unwrap_or_default()),
@@ -141,6 +157,8 @@ fn info(answer: ImageInspect) -> ImageInfo {
         stop_signal: config.stop_signal.unwrap_or_default(),
         exposed_ports: config.exposed_ports.unwrap_or_default().into_iter().collect(),
         volumes: config.volumes.unwrap_or_default().into_iter().collect(),
+        // `name@sha256:…`
+        digests: digests.iter().filter_map(|d| Some(d.split_once('@')?.1.to_owned())).collect(),
         has_healthcheck: test.first().is_some_and(|word| word != "NONE"),
     }
 }

@@ -101,6 +101,12 @@ impl Engine for SimEngine {
         self.read(Call::InspectImage, reference, move |core| Ok(core.image(&wanted).map(|i| i.info.clone()))).await
     }
 
+    async fn registry_digest(&self, image: &ImageRef) -> Result<String> {
+        let wanted = image.as_str().to_owned();
+        self.read(Call::AskRegistry, image.as_str(), move |core| core.in_registry(&wanted).map(|p| p.image_id().0))
+            .await
+    }
+
     fn events(&self, cursor: Option<&str>) -> BoxStream<'static, Result<EngineEvent>> {
         self.event_stream(cursor)
     }

@@ -73,11 +73,15 @@ impl Core {
 
     /// The end of a pull.
     pub fn pulled(&mut self, reference: &str) -> Result<(), Refusal> {
+        let program = self.in_registry(reference)?;
+        self.tag(reference, program, "pull");
+        Ok(())
+    }
+
+    /// What the registry has under a tag.
+    pub fn in_registry(&self, reference: &str) -> Result<Program, Refusal> {
         match self.registry.get(&canonical(reference)).cloned().unwrap_or(RegistryAnswer::NotFound) {
-            RegistryAnswer::Image(program) => {
-                self.tag(reference, *program, "pull");
-                Ok(())
-            }
+            RegistryAnswer::Image(program) => Ok(*program),
             RegistryAnswer::NotFound => {
                 Err(refusal(404, format!("manifest for {reference} not found: manifest unknown: manifest unknown")))
             }

@@ -97,6 +97,8 @@ impl Program {
             command: self.command.clone(),
             volumes: self.volumes.clone(),
             has_healthcheck: self.has_healthcheck,
+            // Content decides for registries too.
+            digests: BTreeSet::from([self.image_id().0]),
             ..ImageInfo::default()
         }
     }

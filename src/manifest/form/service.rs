@@ -23,7 +23,7 @@ use crate::resource::spec::{DependencyCondition, DesiredState, PullPolicy};
 pub struct ServiceForm {
     /// The image, with an exact tag or digest: `redis:7.4.2-alpine`. Required.
     pub image: Option<Scalar<ImageRef>>,
-    /// When to ask the registry. Default: `IfNotPresent`.
+    /// When to ask the registry. `Always`: at each create and replace, and each `image_poll` of the configuration. Default: `IfNotPresent`.
     pub pull_policy: Option<Scalar<PullPolicy>>,
     /// Whether it counts towards overall health. Default: true.
     pub required: Option<Scalar<bool>>,

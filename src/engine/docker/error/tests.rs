@@ -247,6 +247,34 @@ fn registries_errors_are_told_apart_and_read_well() {
 }
 
 #[test]
+fn an_engine_that_cannot_ask_registries_is_told_from_what_registries_say() {
+    for (status, message, wanted) in [
+        (404, "page not found", ErrorKind::Unsupported),
+        // Podman, and HAProxy before an engine
+        (404, "Not Found\n", ErrorKind::Unsupported),
+        (
+            403,
+            "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>",
+            ErrorKind::Unsupported,
+        ),
+        (404, "manifest unknown", ErrorKind::ImageNotFound),
+        (404, "name unknown: repository name not known to registry", ErrorKind::ImageNotFound),
+        (401, "unauthorized", ErrorKind::PullDenied),
+        (
+            429,
+            "toomanyrequests: retry-after: 42s, allowed",
+            ErrorKind::Throttled { retry_after: Some(Duration::from_secs(42)) },
+        ),
+        (429, "slow down", ErrorKind::Throttled { retry_after: None }),
+        (500, "received unexpected HTTP status: 500 Internal Server Error", ErrorKind::Other),
+    ] {
+        assert_eq!(kind(Call::AskRegistry, status, "x:1", message), wanted, "{message}");
+    }
+    let away = "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused";
+    assert!(readable(Call::AskRegistry, &ErrorKind::Other, away).starts_with("the registry cannot be reached"));
+}
+
+#[test]
 fn messages_are_one_bounded_line() {
     let text = one_line(&format!("Error:\n\n  many\twords {}", "€".repeat(2000)));
     assert!(text.starts_with("Error: many words €") && text.ends_with('…') && text.chars().count() == 601, "{text}");
