@@ -6,16 +6,17 @@
 
 mod common {
     pub mod engine;
+    pub mod registry;
 }
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use common::engine::{Scope, docker, engine, ensure_image, eventually};
+use common::registry::Registry;
 use env_manager::backoff::{Backoff, Noise};
 use env_manager::clock::{Clock, Timestamp};
 use env_manager::engine::docker::Docker;
@@ -354,6 +355,38 @@ async fn a_registry_that_asks_to_wait_is_understood() {
 }
 
 #[tokio::test]
+async fn a_registry_is_asked_for_a_digest_by_head_and_nothing_is_fetched() {
+    let stub = Stub::start(Fault::None).await;
+    let wanted = digest(&content(Fault::None, &stub.at.to_string()).manifest);
+    assert_eq!(engine().registry_digest(&stub.image()).await.unwrap(), wanted);
+    let seen = stub.seen.lock().unwrap().clone();
+    assert!(seen.iter().any(|line| line.starts_with("HEAD /v2/em-test/stub/manifests/1 ")), "{seen:?}");
+    assert!(engine().inspect_image(stub.image().as_str()).await.unwrap().is_none());
+    let mut tags = Tags(vec![]);
+    tags.remove(stub.image().as_str());
+    pull(&engine(), &stub.image()).await.unwrap();
+    let local = engine().inspect_image(stub.image().as_str()).await.unwrap().unwrap();
+    assert!(local.digests.contains(&wanted), "{:?}", local.digests);
+
+    for (fault, kind) in [
+        (Fault::Unauthorized, ErrorKind::PullDenied),
+        (Fault::Unknown, ErrorKind::ImageNotFound),
+        (Fault::TooMany, ErrorKind::Throttled { retry_after: None }),
+        (Fault::TooManySaid, ErrorKind::Throttled { retry_after: Some(Duration::from_secs(42)) }),
+        (Fault::Broken, ErrorKind::Other),
+    ] {
+        let stub = Stub::start(fault).await;
+        let error = engine().registry_digest(&stub.image()).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{fault:?}: {error}");
+    }
+    let script = r#"echo '{"ServerURL":"x","Username":"me","Secret":"hunter2"}'"#;
+    let stub = Stub::start(Fault::BasicAuth).await;
+    let config = format!(r#"{{"credHelpers": {{"{}": "em-test"}}}}"#, stub.at);
+    let (_home, keychain) = configured(&config, Some(("em-test", script)));
+    engine().with_keychain(keychain).registry_digest(&stub.image()).await.expect("the helper's password opens it");
+}
+
+#[tokio::test]
 async fn a_layer_that_breaks_off_is_an_error_that_says_so() {
     let stub = Stub::start(Fault::BreaksOff).await;
     // The engine tries five times by itself, further apart each time.
@@ -455,54 +488,10 @@ async fn a_helper_that_is_missing_is_named_only_where_it_is_needed() {
     assert!(error.message.contains("`docker-credential-em-missing`"), "{error}");
 }
 
-/// Debian's registry, or why it is not there.
-struct Registry {
-    child: std::process::Child,
-    at: SocketAddr,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// `htpasswd` has the registry ask for a password (a bcrypt hash after the user's name).
+/// Debian's registry, once it listens.
 async fn registry(htpasswd: Option<&str>) -> Option<Registry> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = listener.local_addr().unwrap();
-    drop(listener);
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    let mut config = format!(
-        "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: '{at}' }}\n",
-        data.display()
-    );
-    if let Some(line) = htpasswd {
-        let path = folder.path().join("htpasswd");
-        std::fs::write(&path, line).unwrap();
-        let _ = writeln!(config, "auth: {{ htpasswd: {{ realm: test, path: {} }} }}", path.display());
-    }
-    let path = folder.path().join("config.yml");
-    std::fs::write(&path, config).unwrap();
-    let spawned = std::process::Command::new("docker-registry")
-        .arg("serve")
-        .arg(&path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let child = match spawned {
-        Ok(child) => child,
-        Err(e) => {
-            eprintln!("skipped: docker-registry cannot be run ({e}); deploy/test-tools installs it");
-            return None;
-        }
-    };
-    let registry = Registry { child, at, folder };
-    let up = eventually(async || TcpStream::connect(at).await.ok());
+    let registry = Registry::serve(htpasswd)?;
+    let up = eventually(async || TcpStream::connect(registry.at).await.ok());
     tokio::time::timeout(Duration::from_secs(30), up).await.expect("the registry listens");
     Some(registry)
 }

@@ -3,6 +3,10 @@
 
 #[path = "../common/networks.rs"]
 mod networks;
+#[path = "../common/proxy.rs"]
+mod proxy;
+#[path = "../common/registry.rs"]
+mod registry;
 #[path = "../common/rpcs.rs"]
 mod rpcs;
 #[path = "../common/running.rs"]
@@ -14,6 +18,7 @@ mod adopt;
 mod elsewhere;
 mod healing;
 mod hostile;
+mod images;
 mod manifests;
 mod owner;
 mod rollback;
