@@ -59,7 +59,7 @@ fn table() -> Vec<(&'static str, At)> {
         ("spec.dependsOn", Spec("all", "/depends_on/1/service", json!("limits"))),
         ("spec.dependsOn[].service", Spec("all", "/depends_on/0/service", json!("bare"))),
         ("spec.dependsOn[].condition", Spec("all", "/depends_on/0/condition", json!("Started"))),
-        ("spec.dependsOn[].restart", NotYet("dependsOn: [{ service: other, restart: true }]")),
+        ("spec.dependsOn[].restart", Spec("all", "/depends_on/0/restart", json!(true))),
         ("spec.containerName", Docker("all", "/Name", json!("/SCOPE-all"))),
         ("spec.platform", Docker("all", "/Config/Labels/dev.env-manager.platform", json!("linux/amd64"))),
         ("spec.entrypoint", Docker("all", "/Config/Entrypoint", json!(["/bin/sh", "-c"]))),

@@ -12,6 +12,8 @@ use crate::resource::spec::DependencyCondition;
 pub struct Graph {
     needs: BTreeMap<ResourceKey, Vec<(ResourceKey, DependencyCondition)>>,
     needed_by: BTreeMap<ResourceKey, BTreeSet<ResourceKey>>,
+    /// Who is restarted with whom.
+    restarted_with: BTreeSet<(ResourceKey, ResourceKey)>,
 }
 
 impl Graph {
@@ -35,6 +37,9 @@ impl Graph {
             for needed in needs.keys() {
                 graph.needed_by.entry(needed.clone()).or_default().insert(key.clone());
             }
+            let with = service.spec.depends_on.iter().filter(|d| d.restart);
+            let with = with.map(|d| (key.clone(), ResourceKey::service(d.service.as_str())));
+            graph.restarted_with.extend(with);
             graph.needs.insert(key, needs.into_iter().collect());
         }
         graph
@@ -46,6 +51,11 @@ impl Graph {
 
     pub fn needed_by(&self, key: &ResourceKey) -> impl Iterator<Item = &ResourceKey> {
         self.needed_by.get(key).into_iter().flatten()
+    }
+
+    /// Whether `key` is restarted with what it needs.
+    pub fn is_restarted_with(&self, key: &ResourceKey, needed: &ResourceKey) -> bool {
+        self.restarted_with.contains(&(key.clone(), needed.clone()))
     }
 
     /// These keys with what each needs before it; ties by key. Keys on a cycle come last.

@@ -235,7 +235,8 @@ impl<E: Engine> Shared<E> {
         let graph = self.graph();
         let dep = |(needed, condition): &(ResourceKey, _)| {
             let facts = self.status.get(needed).map(|s| facts(&s)).unwrap_or_default();
-            Dep { key: needed.clone(), condition: *condition, facts }
+            let restarts = graph.is_restarted_with(key, needed);
+            Dep { key: needed.clone(), condition: *condition, restarts, facts }
         };
         graph.needs(key).iter().map(dep).collect()
     }
@@ -414,7 +415,7 @@ impl<E: Engine> Shared<E> {
     /// Dependents hear of a resource's facts; when it is being removed, so does what it needs.
     ///
     /// `good_news`: it is ready. That changes nothing for who has all it needs already, which in a
-    /// converged stack is everybody.
+    /// converged stack is everybody, unless it is restarted with it.
     fn wake_neighbours(&self, key: &ResourceKey, good_news: bool) {
         let graph = self.graph();
         let content = |status: &Status| {
@@ -424,7 +425,8 @@ impl<E: Engine> Shared<E> {
         for dependent in graph.needed_by(key) {
             // One that is being planned at this moment may have read the older facts.
             let at_rest = !self.queue.is_busy(dependent);
-            if !(good_news && at_rest && self.status.get(dependent).is_some_and(|s| content(&s))) {
+            let is_indifferent = good_news && !graph.is_restarted_with(dependent, key);
+            if !(is_indifferent && at_rest && self.status.get(dependent).is_some_and(|s| content(&s))) {
                 // What it saw of this one is out of date.
                 self.look_again(dependent.clone(), Trigger::DependencyChanged);
             }
@@ -458,6 +460,7 @@ pub fn facts(status: &Status) -> DepFacts {
         // Where it cannot become what is asked for, what there is has to do.
         changing: status.observed_generation != status.generation && !status.is_stalled() && !held,
         completed,
+        started_at: status.container.as_ref().and_then(|c| c.started_at),
         stalled: ((status.is_stalled() || held) && !status.ready).then(|| status.message.clone()),
         is_leaving: !status.settled && ready_condition.is_some_and(|c| c.reason == Reason::Exists),
     }

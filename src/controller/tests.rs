@@ -61,7 +61,7 @@ fn service(name: &str, needs: &[(&str, DependencyCondition)]) -> ServiceSpec {
         suspend: false,
         depends_on: needs
             .iter()
-            .map(|(name, condition)| Dependency { service: (*name).to_owned(), condition: *condition })
+            .map(|(name, condition)| Dependency { service: (*name).to_owned(), condition: *condition, restart: false })
             .collect(),
         probes: Probes { readiness: Some(probe), ..Probes::default() },
         update: Update::default(),

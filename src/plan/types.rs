@@ -99,6 +99,8 @@ impl Policy {
 pub struct Dep {
     pub key: ResourceKey,
     pub condition: DependencyCondition,
+    /// Who needs it is restarted with it.
+    pub restarts: bool,
     pub facts: DepFacts,
 }
 
@@ -127,6 +129,8 @@ pub struct DepFacts {
     pub changing: bool,
     /// Exit code of a one-shot that ended.
     pub completed: Option<i64>,
+    /// Since when its container runs, on the engine's clock.
+    pub started_at: Option<Timestamp>,
     /// It cannot go on by itself, and why.
     pub stalled: Option<String>,
     /// A network that is there and about to be replaced: who is taken off it waits for the new one.
@@ -362,6 +366,8 @@ pub enum Cause {
     Surplus,
     /// A container whose namespace it shares was replaced.
     NamespaceReplaced,
+    /// A service that it is to be restarted with was started after it.
+    DependencyRestarted,
     /// A refused or superseded one that somebody started.
     SecondCopy,
     /// It takes the place of one that is not ours.
@@ -395,6 +401,7 @@ impl fmt::Display for Cause {
             Self::Dead => "half removed",
             Self::Surplus => "one too many of this name",
             Self::NamespaceReplaced => "shares the namespace of a container that was replaced",
+            Self::DependencyRestarted => "dependency restarted",
             Self::SecondCopy => "a second copy of it",
             Self::Adopted => "taken over from what was not made by env-manager",
         })

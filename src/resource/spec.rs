@@ -193,6 +193,9 @@ impl Adopt {
 pub struct Dependency {
     pub service: String,
     pub condition: DependencyCondition,
+    /// Restarted with it: once the condition holds of a container that was started later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restart: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

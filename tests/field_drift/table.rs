@@ -251,7 +251,7 @@ pub fn treatment() -> Vec<Row> {
         nothing("suspend", "", "suspend: true"),
         row(&["dependsOn", "dependsOn[].service"], "", "dependsOn: [f0]", Closed::Nothing),
         nothing("dependsOn[].condition", "dependsOn: [f0]", "dependsOn: [{ service: f0, condition: Started }]"),
-        row(&["dependsOn[].restart"], "", "", Closed::NotYet),
+        nothing("dependsOn[].restart", "dependsOn: [f0]", "dependsOn: [{ service: f0, restart: true }]"),
         row(&["update", "update.strategy"], "", "update: { strategy: Recreate }", Closed::Nothing),
         nothing("update.progressDeadline", "", "update: { progressDeadline: 45s }"),
         nothing("update.rollback", "", "update: { rollback: false }"),

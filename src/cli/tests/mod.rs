@@ -38,7 +38,8 @@ fn draft(reason: Reason, message: &str) -> StatusDraft {
 }
 
 fn about(required: bool, depends_on: &[&str]) -> About {
-    let dependency = |s: &&str| Dependency { service: (*s).to_owned(), condition: DependencyCondition::Ready };
+    let dependency =
+        |s: &&str| Dependency { service: (*s).to_owned(), condition: DependencyCondition::Ready, restart: false };
     About {
         required,
         generation: 1,

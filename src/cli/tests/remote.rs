@@ -131,8 +131,9 @@ fn events_stand_in_columns_with_their_counts() {
 fn described() -> DescribeReport {
     let mut kafka = ready(false, "HTTP 200 from /health");
     kafka.container.as_mut().unwrap().restarts = 3;
-    let zookeeper = Dependency { service: "zookeeper".to_owned(), condition: DependencyCondition::Ready };
-    let gone = Dependency { service: "gone".to_owned(), condition: DependencyCondition::Started };
+    let zookeeper =
+        Dependency { service: "zookeeper".to_owned(), condition: DependencyCondition::Ready, restart: false };
+    let gone = Dependency { service: "gone".to_owned(), condition: DependencyCondition::Started, restart: false };
     kafka.depends_on = vec![zookeeper, gone];
     let all = view(vec![
         (ResourceKey::service("kafka"), kafka.clone()),

@@ -23,6 +23,9 @@ use crate::resource::update::{Update, UpdateStrategy};
 /// The service is not looked at while its old container runs on.
 const MAX_DRAIN: Duration = Duration::from_mins(1);
 
+/// What a dependency has to be, and whether one is restarted with it.
+type How = (DependencyCondition, bool);
+
 /// A service, and where the parts stand that are checked against other services.
 #[derive(Debug)]
 pub(in crate::manifest) struct Converted {
@@ -214,28 +217,33 @@ impl Convert<'_> {
     fn depends_on(
         &mut self,
         forms: Option<&Vec<Spanned<ShortOr<DependencyForm>>>>,
-    ) -> (BTreeMap<String, DependencyCondition>, BTreeMap<String, Option<Place>>) {
+    ) -> (BTreeMap<String, How>, BTreeMap<String, Option<Place>>) {
         let mut all = BTreeMap::new();
         let mut places = BTreeMap::new();
         for form in forms.into_iter().flatten() {
-            let (name, span, condition) = match &form.value {
+            let (name, span, how) = match &form.value {
                 ShortOr::Short(name) => {
-                    (self.expand(name, form.span).map(std::borrow::Cow::into_owned), form.span, None)
+                    let name = self.expand(name, form.span).map(std::borrow::Cow::into_owned);
+                    (name, form.span, (DependencyCondition::default(), false))
                 }
                 ShortOr::Long(long) => {
                     let DependencyForm { service, condition, restart } = &**long;
-                    if self.get(restart.as_ref()) == Some(true) {
-                        self.not_yet(restart.as_ref().map_or(form.span, |r| r.span), "dependsOn: restart: true");
+                    let condition = self.get(condition.as_ref()).unwrap_or_default();
+                    let restarts = self.get(restart.as_ref()).unwrap_or_default();
+                    if restarts && condition == DependencyCondition::Completed {
+                        let help = "wait for `Ready` or `Started`; a one-shot that has completed runs no more";
+                        let span = restart.as_ref().map_or(form.span, |r| r.span);
+                        self.error_help(span, "`restart` means nothing with `condition: Completed`", help);
                     }
                     if service.is_none() {
                         self.error(form.span, "a dependency without `service`");
                     }
                     let span = service.as_ref().map_or(form.span, |s| s.span);
-                    (self.filled(service.as_ref()), span, self.get(condition.as_ref()))
+                    (self.filled(service.as_ref()), span, (condition, restarts))
                 }
             };
             let Some(name) = name else { continue };
-            if all.insert(name.clone(), condition.unwrap_or_default()).is_some() {
+            if all.insert(name.clone(), how).is_some() {
                 self.error(span, format!("dependency `{name}` is written twice"));
             }
             places.insert(name, self.place(span));
@@ -246,7 +254,7 @@ impl Convert<'_> {
     /// A container whose namespace is shared must run first.
     fn with_shared_namespaces(
         &mut self,
-        mut all: BTreeMap<String, DependencyCondition>,
+        mut all: BTreeMap<String, How>,
         places: &mut BTreeMap<String, Option<Place>>,
         form: &ServiceForm,
         mode: Option<&NetworkMode>,
@@ -263,11 +271,11 @@ impl Convert<'_> {
         let spans = [&form.network_mode, &form.pid_mode, &form.ipc_mode].map(|s| s.as_ref().map(|s| s.span));
         for (name, span) in [network, others[0], others[1]].into_iter().zip(spans) {
             let Some(name) = name else { continue };
-            all.entry(name.clone()).or_insert(DependencyCondition::Started);
+            all.entry(name.clone()).or_insert((DependencyCondition::Started, false));
             let place = span.and_then(|s| self.place(s));
             places.entry(name.clone()).or_insert(place);
         }
-        all.into_iter().map(|(service, condition)| Dependency { service, condition }).collect()
+        all.into_iter().map(|(service, (condition, restart))| Dependency { service, condition, restart }).collect()
     }
 
     fn check_network_mode(&mut self, scalar: &Scalar<String>, mode: Option<&NetworkMode>, form: &ServiceForm) {

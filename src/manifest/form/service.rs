@@ -157,12 +157,12 @@ pub struct DependencyForm {
     /// `Started`: its container runs. `Ready`: its probes pass. `Completed`: it is a one-shot that ended with exit
     /// code 0. Default: `Ready`.
     pub condition: Option<Scalar<DependencyCondition>>,
-    /// Restart with it. Not yet supported. Default: false.
+    /// Restart this one where the other was started after it, once the condition holds again. Default: false.
     pub restart: Option<Scalar<bool>>,
 }
 
 impl LongForm for DependencyForm {
-    const EXPECTING: &'static str = "a service's name, or a mapping of `service` and `condition`";
+    const EXPECTING: &'static str = "a service's name, or a mapping of `service`, `condition` and `restart`";
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

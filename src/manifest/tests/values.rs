@@ -134,6 +134,18 @@ fn dependencies_are_sorted_and_wait_for_ready() {
 }
 
 #[test]
+fn one_asks_to_be_restarted_with_what_it_needs_but_not_with_what_has_completed() {
+    let others = format!("{}---\n{}", manifest("job", "  restart: No\n"), manifest("db", ""));
+    let text = |needs: &str| format!("{}---\n{others}", manifest("web", &format!("  dependsOn: {needs}\n")));
+    let set = set_of(&text("[{service: db, restart: true}, {service: job, restart: false}]"), &Fake::default());
+    let service = service_of(&set, "web");
+    let all: Vec<_> = service.spec.depends_on.iter().map(|d| (d.service.as_str(), d.restart)).collect();
+    assert_eq!(all, [("db", true), ("job", false)]);
+    let set = set_of(&text("[{service: job, condition: Completed, restart: true}]"), &Fake::default());
+    assert_eq!(messages(&set), ["`restart` means nothing with `condition: Completed`"]);
+}
+
+#[test]
 fn a_shared_namespace_is_a_dependency() {
     let text = format!(
         "{}---\n{}",

@@ -23,6 +23,7 @@
 //! | [`start_first`] | the same, with the next one started beside it |
 //! | [`rollback`] | back to the one before, and not again |
 //! | [`crash`] | what ended by itself, and how long it is held back |
+//! | [`dependent`] | what is restarted with a service that it needs |
 //! | [`hold`] | what should not run, or be left as it is |
 //! | [`gates`] | what must hold before something is created or started |
 //! | [`create`] | everything that a container is created with |
@@ -35,6 +36,7 @@ mod attach;
 mod cast;
 mod crash;
 mod create;
+mod dependent;
 mod gates;
 mod hold;
 mod in_place;

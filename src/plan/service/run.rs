@@ -252,6 +252,9 @@ impl<'a> Run<'a> {
             d.mend(steps);
         } else if self.cx.restart_asked && self.cast.old.is_none() {
             self.restart(d, current, Cause::Requested, "restarting, as was asked for".to_owned());
+        } else if let Some(dependency) = self.restarted_dependency(d, current) {
+            let what = format!("restarting: {dependency} was started after it");
+            self.restart(d, current, Cause::DependencyRestarted, what);
         } else if d.verdict.dead {
             let what = d.verdict.message.clone();
             self.restart(d, current, Cause::LivenessFailed, format!("restarting: {what}"));

@@ -304,7 +304,7 @@ impl Case {
     }
 
     pub fn dep(mut self, name: &str, condition: DependencyCondition, facts: DepFacts) -> Self {
-        self.deps.push(Dep { key: ResourceKey::service(name), condition, facts });
+        self.deps.push(Dep { key: ResourceKey::service(name), condition, restarts: false, facts });
         self
     }
 

@@ -301,7 +301,7 @@ fn a_network_that_is_about_to_be_replaced_is_not_joined_again() {
         let facts = DepFacts { started: true, ready: true, is_leaving, ..DepFacts::default() };
         let mut case = kafka().has("kafka", Running).but(|c| c.endpoints.clear());
         let key = crate::resource::ResourceKey::network("env-manager");
-        case.deps.push(crate::plan::Dep { key, condition: DependencyCondition::Ready, facts });
+        case.deps.push(crate::plan::Dep { key, condition: DependencyCondition::Ready, restarts: false, facts });
         case.plan()
     };
     assert!(!plan(false).is_empty(), "it is mended");

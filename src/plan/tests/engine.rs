@@ -206,7 +206,12 @@ impl Engine {
         let serving = serving.or(adoptee);
         let meant = matches!(
             cause,
-            Cause::LivenessFailed | Cause::Requested | Cause::StateStopped | Cause::Down | Cause::Orphaned
+            Cause::LivenessFailed
+                | Cause::Requested
+                | Cause::DependencyRestarted
+                | Cause::StateStopped
+                | Cause::Down
+                | Cause::Orphaned
         );
         let suffix = if cause == Cause::Refused { ".old" } else { ".next" };
         let there = |c: &Container| c.name.strip_suffix(suffix) == Some(name);

@@ -9,6 +9,7 @@
 //! | [`services`], [`changes`], [`crashes`], [`rollback`], [`resources`] | situations |
 //! | [`promises`] | P3, P4, P5, P7, P8, P9, P11 |
 //! | [`adoption`] | what is not ours, and is observed or taken over |
+//! | [`dependents`] | what is restarted with a service that it needs |
 //! | [`drift`] | every field of a spec |
 //! | [`limits`], [`reload`] | limits and files that are changed in place |
 
@@ -17,6 +18,7 @@ mod case;
 mod changes;
 mod convergence;
 mod crashes;
+mod dependents;
 mod drift;
 mod engine;
 mod limits;

@@ -202,7 +202,7 @@ fn p08_a_replace_waits_for_a_dependency_that_is_being_replaced_itself() {
     // A network's own count of generations means nothing to who is on it.
     let mut on_network = changed;
     let key = ResourceKey::network("env-manager");
-    on_network.deps.push(Dep { key, condition: DependencyCondition::Ready, facts: facts(true) });
+    on_network.deps.push(Dep { key, condition: DependencyCondition::Ready, restarts: false, facts: facts(true) });
     assert!(creates(&on_network));
 }
 
