@@ -15,6 +15,7 @@ mod running;
 mod stack;
 
 mod adopt;
+mod dependents;
 mod elsewhere;
 mod healing;
 mod hostile;
