@@ -1,19 +1,16 @@
 //! What is done from outside: to manifests, to the engine, to the daemon.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use env_manager::engine::sim::{
-    ContainerView, FaultKind, Faults, Foreigner, Outside, Program, RegistryAnswer, SimEngine,
-};
-use env_manager::resource::labels::{FAILED, NEXT, OLD};
+use env_manager::engine::sim::{ContainerView, FaultKind, Faults, Outside, Program, RegistryAnswer, SimEngine};
 use env_manager::resource::limits::{Limits, MemoryLimit};
 use env_manager::resource::observed::RunState;
-use env_manager::resource::spec::{Port, Protocol, RestartPolicy};
+use env_manager::resource::spec::{Protocol, RestartPolicy};
 use env_manager::resource::units::Bytes;
 
 use crate::checks::service_of;
+use crate::foreign;
 use crate::history::Life;
 use crate::model::{Image, NETWORKS, PORTS};
 use crate::random::Random;
@@ -264,6 +261,12 @@ pub async fn perform(life: &mut Life, act: Act) -> Option<String> {
     }
 }
 
+/// Somebody does it to a container, mostly to one of ours.
+fn to_any(life: &mut Life, which: impl Fn(&ContainerView) -> bool) -> Option<ContainerView> {
+    let theirs = if life.random.one_in(5) { foreign::pick(life, &which) } else { None };
+    theirs.or_else(|| to_ours(life, which))
+}
+
 /// Somebody does it to a container of ours.
 fn to_ours(life: &mut Life, which: impl Fn(&ContainerView) -> bool) -> Option<ContainerView> {
     let world = life.engine.world();
@@ -278,20 +281,20 @@ fn outside(life: &mut Life, act: Act) -> Option<Outside> {
     Some(match act {
         Act::Die => {
             let code = i64::from(!life.random.one_in(4));
-            Outside::Die { container: id(to_ours(life, runs)?), code }
+            Outside::Die { container: id(to_any(life, runs)?), code }
         }
-        Act::Oom => Outside::Oom { container: id(to_ours(life, runs)?) },
-        Act::Kill => Outside::Kill { container: id(to_ours(life, runs)?) },
-        Act::Stop => Outside::Stop { container: id(to_ours(life, runs)?) },
-        Act::Start => Outside::Start { container: id(to_ours(life, |c| c.state == RunState::Exited)?) },
+        Act::Oom => Outside::Oom { container: id(to_any(life, runs)?) },
+        Act::Kill => Outside::Kill { container: id(to_any(life, runs)?) },
+        Act::Stop => Outside::Stop { container: id(to_any(life, runs)?) },
+        Act::Start => Outside::Start { container: id(to_any(life, |c| c.state == RunState::Exited)?) },
         Act::Remove => Outside::Remove { container: id(to_ours(life, any)?) },
         Act::Rename => {
-            let container = to_ours(life, any)?;
+            let container = to_any(life, any)?;
             let names = [format!("{}-moved", container.name), format!("x{}", life.random.range(0, 9))];
             Outside::Rename { container: id(container), name: life.random.pick(&names)?.clone() }
         }
-        Act::Pause => Outside::Pause { container: id(to_ours(life, runs)?) },
-        Act::Unpause => Outside::Unpause { container: id(to_ours(life, |c| c.state == RunState::Paused)?) },
+        Act::Pause => Outside::Pause { container: id(to_any(life, runs)?) },
+        Act::Unpause => Outside::Unpause { container: id(to_any(life, |c| c.state == RunState::Paused)?) },
         Act::ChangeMemory => {
             let memory = MemoryLimit { memory: Bytes(life.random.range(10, 200) << 20), swap: None };
             let limits = Limits { memory: Some(memory), ..Limits::default() };
@@ -300,7 +303,7 @@ fn outside(life: &mut Life, act: Act) -> Option<Outside> {
         Act::ChangePolicy => {
             let policies = [RestartPolicy::No, RestartPolicy::Always, RestartPolicy::OnFailure { max_retries: 1 }];
             let policy = *life.random.pick(&policies)?;
-            Outside::UpdatePolicy { container: id(to_ours(life, any)?), policy }
+            Outside::UpdatePolicy { container: id(to_any(life, any)?), policy }
         }
         Act::Disconnect => {
             let container = to_ours(life, |c| runs(c) && !c.networks.is_empty())?;
@@ -312,16 +315,12 @@ fn outside(life: &mut Life, act: Act) -> Option<Outside> {
             let network = life.random.pick(&networks)?.clone();
             Outside::Connect { container: id(to_ours(life, runs)?), network }
         }
-        Act::FlipHealth => Outside::FlipHealth { container: id(to_ours(life, runs)?) },
-        Act::Foreign => Outside::CreateForeign(foreigner(life)?),
-        Act::ForeignGoes => {
-            let world = life.engine.world();
-            let theirs: Vec<_> = world.containers.values().filter(|c| service_of(c).is_none()).collect();
-            Outside::Remove { container: life.random.pick(&theirs)?.id.0.to_string() }
-        }
+        Act::FlipHealth => Outside::FlipHealth { container: id(to_any(life, runs)?) },
+        Act::Foreign => Outside::CreateForeign(foreign::draw(life)?),
+        Act::ForeignGoes => Outside::Remove { container: id(foreign::pick(life, any)?) },
         Act::ForeignNetwork => {
-            let name = NETWORKS[1 + life.random.index(NETWORKS.len() - 1)];
-            Outside::CreateNetwork { name: name.to_owned() }
+            let names = [NETWORKS[1], NETWORKS[2], foreign::NETWORK];
+            Outside::CreateNetwork { name: (*life.random.pick(&names)?).to_owned() }
         }
         Act::RemoveNetwork => {
             let world = life.engine.world();
@@ -365,23 +364,5 @@ fn outside(life: &mut Life, act: Act) -> Option<Outside> {
         }
         Act::LoseEvents => Outside::LoseEventStreams,
         _ => return None,
-    })
-}
-
-/// Takes a name that we need, or will need in a replacement, or a port.
-fn foreigner(life: &mut Life) -> Option<Foreigner> {
-    let services: Vec<_> = life.stack.services.values().cloned().collect();
-    let service = life.random.pick(&services)?.clone();
-    let suffix = *life.random.pick(&["", "", NEXT, OLD, FAILED, "-friend"])?;
-    let port =
-        Port { host_ip: None, host_port: Some(*life.random.pick(PORTS)?), container_port: 80, protocol: Protocol::Tcp };
-    let ports = if life.random.one_in(4) { vec![port] } else { Vec::new() };
-    Some(Foreigner {
-        name: format!("{}{suffix}", service.container()),
-        image: "sim/foreign:1".to_owned(),
-        labels: BTreeMap::from([("theirs".to_owned(), "1".to_owned())]),
-        ports,
-        started: !life.random.one_in(3),
-        ..Foreigner::default()
     })
 }

@@ -16,6 +16,7 @@ use env_manager::resource::{Kind, ResourceKey};
 use tokio::time::Instant;
 
 use crate::daemon::STACK;
+use crate::refusals::Refusals;
 use crate::trace::Trace;
 
 /// A reading of the manifests.
@@ -55,6 +56,7 @@ pub struct Checks {
     pub in_flight: BTreeMap<u64, (String, String)>,
     pub begin: Instant,
     pub busy: Vec<(String, String)>,
+    pub refusals: Refusals,
     pub last_change: Duration,
     /// Changing calls of ours that took effect.
     pub changes: u64,
@@ -77,6 +79,7 @@ impl Checks {
             in_flight: BTreeMap::new(),
             begin,
             busy: Vec::new(),
+            refusals: Refusals::default(),
             last_change: Duration::ZERO,
             changes: 0,
         }
@@ -98,6 +101,9 @@ impl Checks {
                 self.known.insert(key.name.to_string(), Arc::clone(service));
             }
         }
+        // What no manifest speaks of any more is not known when one speaks of it again, and is broken.
+        self.known.retain(|name, _| asks_for(&set, &ResourceKey::service(name.as_str())));
+        self.refusals.read(&set);
         let same = self.reads.last().filter(|last| {
             last.set.revision == set.revision
                 && last.set.has_errors == set.has_errors

@@ -1,6 +1,6 @@
 //! What somebody does to the manifests.
 
-use crate::model::{Break, NETWORKS, PORTS, Probes, Restart, Service, Stack, image};
+use crate::model::{Adopt, Break, NETWORKS, PORTS, Probes, Restart, Service, Stack, Strategy, image, progress};
 use crate::random::Random;
 
 /// What somebody does to the manifests.
@@ -17,6 +17,10 @@ pub enum Edit {
     Networks,
     Needs,
     ContainerName,
+    Adopt,
+    Rollback,
+    Deadline,
+    Strategy,
     Stop,
     Suspend,
     Add,
@@ -47,6 +51,10 @@ impl Edit {
         (3, Self::Networks),
         (3, Self::Needs),
         (3, Self::ContainerName),
+        (4, Self::Adopt),
+        (2, Self::Rollback),
+        (2, Self::Deadline),
+        (2, Self::Strategy),
         (4, Self::Stop),
         (4, Self::Suspend),
         (5, Self::Add),
@@ -96,7 +104,8 @@ impl Edit {
                     Restart::No => Restart::OnFailure,
                     Restart::OnFailure => Restart::No,
                     Restart::Always => Restart::UnlessStopped,
-                    Restart::UnlessStopped => Restart::Always,
+                    Restart::UnlessStopped => Restart::Managed,
+                    Restart::Managed => Restart::Always,
                 };
                 format!("restart {:?}", s.restart)
             }),
@@ -142,6 +151,22 @@ impl Edit {
                     _ => Some(format!("my-{}", s.name)),
                 };
                 format!("container {}", s.container())
+            }),
+            Self::Adopt => of(&mut |s, random| {
+                s.adopt = random.weighed(Adopt::ALL).unwrap_or(Adopt::Never);
+                format!("adopt {:?}", s.adopt)
+            }),
+            Self::Rollback => of(&mut |s, _| {
+                s.rollback = !s.rollback;
+                format!("rollback {}", s.rollback)
+            }),
+            Self::Deadline => of(&mut |s, random| {
+                s.progress = progress(random);
+                format!("progress deadline {} s", s.progress)
+            }),
+            Self::Strategy => of(&mut |s, random| {
+                s.strategy = random.weighed(Strategy::ALL).unwrap_or(Strategy::Auto);
+                format!("strategy {:?}", s.strategy)
             }),
             Self::Stop => of(&mut |s, _| {
                 s.stopped = !s.stopped;

@@ -41,13 +41,14 @@ impl Life {
 
     /// Until everything is as it can be.
     pub async fn settle(&mut self) {
+        let begun = self.now();
         let until = Instant::now() + CONVERGES;
         loop {
             if self.is_over() {
                 return;
             }
             self.pass(Instant::now() + Duration::from_secs(10)).await;
-            let since = self.now().saturating_sub(lock(&self.checks).last_change);
+            let since = self.now().saturating_sub(lock(&self.checks).last_change.max(begun));
             let open = if since >= REST { self.unexplained() } else { vec![format!("busy {} s ago", since.as_secs())] };
             if open.is_empty() {
                 return self.note("calm", "everything is as it can be");

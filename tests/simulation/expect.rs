@@ -9,10 +9,11 @@ use env_manager::plan::service::namespace_hosts;
 use env_manager::resource::desired::{DesiredSet, DesiredSpec, Service};
 use env_manager::resource::labels::{self, FAILED, NEXT, OLD};
 use env_manager::resource::observed::RunState;
-use env_manager::resource::spec::{DependencyCondition, DesiredState, NetworkMode};
+use env_manager::resource::spec::{Adopt, DependencyCondition, DesiredState, NetworkMode};
 use env_manager::resource::status::{Phase, Reason, Status};
 use env_manager::resource::{Kind, ResourceKey};
 
+use crate::adoption;
 use crate::checks::service_of;
 use crate::daemon::{PRUNE_LIMIT, SOURCE};
 use crate::model::Image;
@@ -49,7 +50,25 @@ impl Scene<'_> {
     fn excuse(&self, set: &DesiredSet, service: &Service, depth: usize) -> Option<String> {
         let spec = &service.spec.container;
         let name = &*service.name;
-        let is_foreign = |c: &&ContainerView| service_of(c) != Some(name);
+        let ours = self.of(name);
+        let is_foreign =
+            |c: &&ContainerView| service_of(c) != Some(name) && !adoption::is_meant(self.world, service, &ours, c);
+        if let Some(why) = adoption::refused(self.world, service, &ours) {
+            return Some(why);
+        }
+        if depth > 0
+            && let Some(status) = self.status(name)
+            && !status.ready
+            && matches!(status.phase, Phase::RolledBack | Phase::Observed)
+        {
+            return Some(format!("{name} is {}", status.phase));
+        }
+        if matches!(service.spec.adopt, Adopt::Observe(_)) && ours.iter().all(|c| c.name.ends_with(FAILED)) {
+            let meant = adoption::meant(self.world, service);
+            if !matches!(meant.as_slice(), [one] if one.state == RunState::Running) {
+                return Some("it is only observed, and does not run".to_owned());
+            }
+        }
         let mut foreign = self.world.containers.values().filter(is_foreign);
         let wanted = [spec.name.clone(), format!("{}{NEXT}", spec.name), format!("{}{OLD}", spec.name)];
         if let Some(c) = foreign.clone().find(|c| wanted.contains(&c.name)) {
@@ -141,6 +160,9 @@ fn service_open(scene: &Scene<'_>, set: &DesiredSet, key: &ResourceKey, service:
         let runs = ours.iter().any(|c| matches!(c.state, RunState::Running | RunState::Paused | RunState::Restarting));
         return (status.phase != Phase::Stopped || runs).then(|| format!("to be stopped, and it says {says}"));
     }
+    if let Some(verdict) = adoption::observed(scene.world, service, &ours, status) {
+        return verdict;
+    }
     let excuse = scene.excuse(set, service, 0);
     if status.is_converged() {
         return differs(scene, service, status).map(|what| format!("it says {says}, but {what}"));
@@ -155,7 +177,9 @@ fn service_open(scene: &Scene<'_>, set: &DesiredSet, key: &ResourceKey, service:
     // P17: who stands in the way is named.
     let spec = &service.spec.container;
     let holder = scene.world.containers.values().find(|c| c.name == spec.name && service_of(c) != Some(&*key.name));
-    let named = status.reason == Reason::NameConflict && status.message.contains(&spec.name);
+    let holder = holder.filter(|c| !adoption::is_meant(scene.world, service, &ours, c));
+    let says_so = matches!(status.reason, Reason::NameConflict | Reason::AdoptionRefused);
+    let named = says_so && status.message.contains(&spec.name);
     (holder.is_some() && !named).then(|| format!("P17: its name is taken, and it says {says}"))
 }
 
@@ -169,10 +193,20 @@ fn differs(scene: &Scene<'_>, service: &Service, status: &Status) -> Option<Stri
     let spec = &service.spec.container;
     let ours = scene.of(&service.name);
     let Some(current) = ours.iter().find(|c| c.name == spec.name) else {
+        // A one-shot that somebody else has run, as it is described, is not run again.
+        let is_done = |c: &&ContainerView| c.state == RunState::Exited && c.exit_code == 0;
+        if status.phase == Phase::Completed
+            && matches!(adoption::meant(scene.world, service).as_slice(), [c] if is_done(c))
+        {
+            return None;
+        }
         return Some("no container bears its name".to_owned());
     };
     if let Some(left) = left_over(&ours) {
         return Some(format!("{} is left over", left.name));
+    }
+    if let Some(theirs) = adoption::predecessor(scene.world, current) {
+        return Some(format!("{}, which it has taken over, is left over", theirs.name));
     }
     // Refused, and kept for its logs until another revision has been rolled out.
     if let Some(failed) = ours.iter().find(|c| c.name.ends_with(FAILED) && c.state == RunState::Running) {
@@ -204,13 +238,14 @@ fn differs(scene: &Scene<'_>, service: &Service, status: &Status) -> Option<Stri
     if current.memory != memory {
         return Some(format!("its limit is {} and not {memory}", current.memory));
     }
-    if current.policy != spec.restart {
-        return Some(format!("its restart policy is {} and not {}", current.policy, spec.restart));
+    if current.policy != spec.restart.on_engine() {
+        return Some(format!("its restart policy is {} and not that of {}", current.policy, spec.restart));
     }
     if !completed && spec.network_mode.is_none() {
         let wanted: BTreeSet<_> = spec.networks.iter().map(|n| n.network.as_str()).collect();
         let is: BTreeSet<_> = current.networks.keys().map(String::as_str).collect();
-        if wanted != is {
+        let kept = adoption::kept_networks(current, service);
+        if !is.is_superset(&wanted) || is.iter().any(|n| !wanted.contains(n) && !kept.contains(*n)) {
             return Some(format!("it is on the networks {is:?} and not {wanted:?}"));
         }
         let stale = current.networks.values().find(|id| !scene.world.networks.contains_key(id));

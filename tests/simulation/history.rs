@@ -188,6 +188,7 @@ impl Life {
 
     async fn live(&mut self) {
         self.write();
+        crate::foreign::settle_in(self);
         self.start().await;
         let end = Instant::now() + self.random.millis(60_000, 420_000);
         while Instant::now() < end && !self.is_over() {
@@ -382,7 +383,10 @@ impl Life {
                 lock(&checks).allow_prune(begin.elapsed());
                 drop(handle.sync(Vec::new(), true, by).await);
             }),
-            Ask::Retry => self.asks.spawn(async move { drop(handle.retry(services, by).await) }),
+            Ask::Retry => self.asks.spawn(async move {
+                lock(&checks).refusals.may_be_tried_again(&services);
+                drop(handle.retry(services, by).await);
+            }),
             Ask::Restart => self.asks.spawn(async move {
                 lock(&checks).restart_asked.insert(name.clone(), begin.elapsed());
                 drop(handle.restart(vec![name], by).await);

@@ -1,16 +1,20 @@
 //! What each promise says of one effect.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use env_manager::engine::sim::{Call, ContainerView, World};
 use env_manager::resource::ResourceKey;
+use env_manager::resource::desired::Service;
 use env_manager::resource::labels::{self, NEXT, OLD};
 use env_manager::resource::observed::RunState;
 use env_manager::resource::spec::{DependencyCondition, DesiredState};
 
+use crate::adoption;
 use crate::checks::{Checks, asks_for, others, service_of};
 use crate::daemon::{PRUNE_LIMIT, SOURCE, STACK};
+use crate::refusals;
 
 /// From the moment at which a plan saw that a condition held to the effect of the start that it asks for:
 /// other steps, permits and slow calls lie between.
@@ -25,10 +29,19 @@ impl Checks {
         let owned = |labels: Option<&BTreeMap<String, String>>| {
             labels.is_some_and(|l| l.get(labels::STACK).is_some_and(|s| s == STACK) || l.contains_key(labels::LEASE))
         };
+        let world = call.world();
         if let Some(before) = &call.before
             && !owned(before.labels())
         {
-            verdicts.push("P4: changed what is not ours".to_owned());
+            match before.container() {
+                Some(theirs) => {
+                    let is_ready = |service: &str| self.is_held(begun, service, DependencyCondition::Ready);
+                    let is_removal = call.operation == "remove container";
+                    verdicts.extend(adoption::touched(theirs, call.operation, &world));
+                    verdicts.extend(is_removal.then(|| adoption::removed(theirs, &world, is_ready)).flatten());
+                }
+                None => verdicts.push("P4: changed what is not ours".to_owned()),
+            }
         }
         if call.before.is_none()
             && let Some(after) = &call.after
@@ -40,11 +53,12 @@ impl Checks {
         if call.operation == "remove volume" && !is_lease {
             verdicts.push("P7: removed a volume".to_owned());
         }
-        let world = call.world();
         if let Some(container) = call.view().and_then(|v| v.container())
             && let Some(service) = service_of(container)
         {
             let before = call.before.as_ref().and_then(|v| v.container());
+            let wanted = self.wanted(begun, service).cloned();
+            verdicts.extend(self.refusals.judge(service, wanted.as_ref(), call));
             match (call.operation, before) {
                 ("remove container", Some(before)) => {
                     verdicts.extend(self.removal(begun, service, before, &world));
@@ -52,7 +66,14 @@ impl Checks {
                 ("stop container", Some(before)) => {
                     verdicts.extend(self.stop(at, begun, service, before, &world));
                 }
-                ("start container", Some(before)) => verdicts.extend(self.start(begun, at, service, before, &world)),
+                ("start container", Some(before)) => {
+                    verdicts.extend(self.start(begun, at, service, before, &world));
+                    verdicts.extend(before.started_at.is_none().then(|| adoption::started(before, &world)).flatten());
+                }
+                ("create container", None) => {
+                    let alone = others(&world, service, &container.id.0).is_empty();
+                    verdicts.extend(adoption::made(container, wanted.as_ref(), &world, alone));
+                }
                 _ => {}
             }
         }
@@ -67,6 +88,20 @@ impl Checks {
         verdicts
     }
 
+    fn holds(&self, begun: Duration, what: &(ResourceKey, DependencyCondition)) -> bool {
+        self.held.get(what).is_some_and(|when| begun.saturating_sub(*when) <= STALE)
+    }
+
+    fn is_held(&self, begun: Duration, service: &str, condition: DependencyCondition) -> bool {
+        self.holds(begun, &(ResourceKey::service(service), condition))
+    }
+
+    /// What was asked of a service when a call was begun. A reading of that very moment came too late for it.
+    fn wanted(&self, begun: Duration, service: &str) -> Option<&Arc<Service>> {
+        let read = self.reads.iter().rev().find(|read| read.at < begun).or(self.reads.first());
+        refusals::wanted(read.map(|read| &*read.set), &self.known, service)
+    }
+
     /// P5, P6, P9.
     fn removal(&mut self, begun: Duration, service: &str, gone: &ContainerView, world: &World) -> Option<String> {
         let key = ResourceKey::service(service);
@@ -76,7 +111,9 @@ impl Checks {
         if asks_for(&read.set, &key) || read.at == begun {
             let served = gone.started_at.is_some() && gone.state != RunState::Dead && gone.error.is_empty();
             let stopped = self.known.get(service).is_some_and(|s| s.spec.state == DesiredState::Stopped);
-            return (served && !stopped && others.is_empty())
+            // One that is not ours stands behind it.
+            let taken_over = adoption::predecessor(world, gone).is_some();
+            return (served && !stopped && others.is_empty() && !taken_over)
                 .then(|| format!("P9: nothing is left of {service}, which is to run"));
         }
         if !others.is_empty() {
@@ -147,7 +184,7 @@ impl Checks {
         started: &ContainerView,
         world: &World,
     ) -> Option<String> {
-        let spec = self.known.get(service)?;
+        let spec = self.wanted(begun, service)?;
         let part = |name: &str| name.ends_with(NEXT) || name.ends_with(OLD);
         let first = started.started_at.is_none();
         // What was begun is carried on, whatever the dependencies say.
@@ -170,9 +207,9 @@ impl Checks {
             .map(|d| (ResourceKey::service(d.service.as_str()), d.condition))
             .chain(resources);
         for need in needs {
-            let held = self.held.get(&need);
-            if held.is_none_or(|when| begun.saturating_sub(*when) > STALE) {
-                let when = held.map_or("never".to_owned(), |when| format!("last at {} s", when.as_secs()));
+            if !self.holds(begun, &need) {
+                let when =
+                    self.held.get(&need).map_or("never".to_owned(), |when| format!("last at {} s", when.as_secs()));
                 return Some(format!("P8: started {service} although {} was not {}: {when}", need.0, need.1));
             }
         }

@@ -6,22 +6,27 @@
 //! | [`random`] | choices, from the seed |
 //! | [`model`], [`edits`] | manifests, and edits of them |
 //! | [`acts`] | what is done to engine, registry and daemon |
+//! | [`foreign`] | containers of other people |
 //! | [`daemon`] | a daemon as `run` makes it |
 //! | [`history`] | one history, until it is quiet |
 //! | [`checks`], [`judge`] | what must hold at every effect |
+//! | [`adoption`], [`refusals`] | of what is taken over, and of what is not tried again |
 //! | [`ending`], [`expect`] | the quiet after it, and what must be so then |
 //! | [`trace`], [`report`] | for people |
 
 mod acts;
+mod adoption;
 mod checks;
 mod daemon;
 mod edits;
 mod ending;
 mod expect;
+mod foreign;
 mod history;
 mod judge;
 mod model;
 mod random;
+mod refusals;
 mod report;
 mod trace;
 

@@ -69,6 +69,52 @@ pub enum Restart {
     OnFailure,
     Always,
     UnlessStopped,
+    Managed,
+}
+
+/// What is to become of a container of the service that is somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Adopt {
+    Never,
+    Observe,
+    Replace,
+    /// Of the project alone, whatever bears the service's name.
+    ObserveProject,
+    ReplaceProject,
+}
+
+impl Adopt {
+    /// With how often each is drawn.
+    pub const ALL: &'static [(u64, Self)] = &[
+        (12, Self::Never),
+        (3, Self::Observe),
+        (4, Self::Replace),
+        (1, Self::ObserveProject),
+        (1, Self::ReplaceProject),
+    ];
+
+    fn text(self) -> String {
+        let of_project = |policy: Self| format!("{{ policy: {policy:?}, composeProject: {PROJECT} }}");
+        match self {
+            Self::ObserveProject => of_project(Self::Observe),
+            Self::ReplaceProject => of_project(Self::Replace),
+            plain => format!("{plain:?}"),
+        }
+    }
+}
+
+/// How one container follows another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strategy {
+    Auto,
+    Recreate,
+    /// Where the manifests may say so ([`Service::strategy`]).
+    StartFirst,
+}
+
+impl Strategy {
+    /// With how often each is drawn.
+    pub const ALL: &'static [(u64, Self)] = &[(3, Self::Auto), (1, Self::Recreate), (3, Self::StartFirst)];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,8 +172,13 @@ pub struct Service {
     pub stopped: bool,
     pub suspended: bool,
     pub broken: Option<Break>,
-    /// Seconds.
+    /// Of the startup probe; seconds.
     pub deadline: u64,
+    /// After which a new revision is given up; seconds. Often shorter than the slow ones take.
+    pub progress: u64,
+    pub rollback: bool,
+    pub strategy: Strategy,
+    pub adopt: Adopt,
 }
 
 impl Service {
@@ -137,6 +188,12 @@ impl Service {
 
     pub fn is_one_shot(&self) -> bool {
         matches!(self.restart, Restart::No | Restart::OnFailure)
+    }
+
+    /// What is asked for, as far as it is no error: one port, one name and one end are for one container.
+    fn strategy(&self) -> Strategy {
+        let alone = self.is_one_shot() || self.port.is_some() || self.container_name.is_some();
+        if self.strategy == Strategy::StartFirst && alone { Strategy::Auto } else { self.strategy }
     }
 
     fn text(&self) -> String {
@@ -187,7 +244,14 @@ impl Service {
             let _ =
                 writeln!(out, "    liveness: {{ exec: {{ command: [live] }}, interval: 10s, failureThreshold: 3 }}");
         }
-        let _ = writeln!(out, "  update: {{ progressDeadline: {}s }}", self.deadline);
+        let (progress, rollback, strategy) = (self.progress, self.rollback, self.strategy());
+        let _ = writeln!(
+            out,
+            "  update: {{ progressDeadline: {progress}s, rollback: {rollback}, strategy: {strategy:?} }}"
+        );
+        if self.adopt != Adopt::Never {
+            let _ = writeln!(out, "  adopt: {}", self.adopt.text());
+        }
         let _ = writeln!(out, "  stop: {{ gracePeriod: 3s }}");
         if self.stopped {
             let _ = writeln!(out, "  state: Stopped");
@@ -223,6 +287,8 @@ pub struct Stack {
 
 pub const NETWORKS: &[&str] = &["default", "front", "back"];
 pub const PORTS: &[u16] = &[8080, 8081, 8082];
+/// Of Compose.
+pub const PROJECT: &str = "shop";
 const NAMES: &[&str] = &["db", "cache", "queue", "api", "web", "job", "mail", "proxy"];
 
 impl Stack {
@@ -276,6 +342,7 @@ impl Stack {
             (true, 0) => Restart::No,
             (true, _) => Restart::OnFailure,
             (false, 0) => Restart::Always,
+            (false, 1) => Restart::Managed,
             (false, _) => Restart::UnlessStopped,
         };
         let mut service = Service {
@@ -296,6 +363,10 @@ impl Stack {
             suspended: false,
             broken: None,
             deadline: random.range(20, 60),
+            progress: progress(random),
+            rollback: !random.one_in(6),
+            strategy: random.weighed(Strategy::ALL).unwrap_or(Strategy::Auto),
+            adopt: random.weighed(Adopt::ALL).unwrap_or(Adopt::Never),
         };
         service.image = image(random, one_shot, 12);
         if !one_shot && !random.one_in(4) {
@@ -346,6 +417,11 @@ impl Stack {
             service.needs.remove(name);
         }
     }
+}
+
+/// Seconds.
+pub fn progress(random: &mut Random) -> u64 {
+    if random.one_in(3) { random.range(1, 12) } else { random.range(20, 60) }
 }
 
 /// One in `bad` is one that does not serve.

@@ -33,9 +33,6 @@ pub fn panics() -> Vec<String> {
     PANICS.with(|panics| std::mem::take(&mut *panics.borrow_mut()))
 }
 
-/// Phases that nothing reaches yet, each with what will.
-pub const NOT_YET: &[(Phase, &str)] = &[(Phase::Observed, "`adopt` is not in the generated manifests")];
-
 const PHASES: &[Phase] = &[
     Phase::Pending,
     Phase::Blocked,
@@ -77,8 +74,7 @@ impl Counts {
         let faults = FaultKind::ALL.iter().filter(|k| lacks(self.faults.get(k))).map(|k| format!("fault {k}"));
         let acts = Act::ALL.iter().filter(|(_, a)| lacks(self.acts.get(a))).map(|(_, a)| format!("act {a:?}"));
         let edits = Edit::ALL.iter().filter(|(_, e)| lacks(self.edits.get(e))).map(|(_, e)| format!("edit {e:?}"));
-        let late = |phase: &Phase| NOT_YET.iter().any(|(p, _)| p == phase);
-        let phases = PHASES.iter().filter(|p| !late(p) && lacks(self.phases.get(p))).map(|p| format!("phase {p}"));
+        let phases = PHASES.iter().filter(|p| lacks(self.phases.get(p))).map(|p| format!("phase {p}"));
         faults.chain(acts).chain(edits).chain(phases).collect()
     }
 
