@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::route::{Route, Target};
 use super::{grpc, wire};
-use crate::engine::{Engine, ErrorKind, ExecResult, Inspected};
+use crate::engine::{Class, Engine, EngineError, ErrorKind, ExecResult, Inspected};
 use crate::resource::observed::Health;
 use crate::resource::probe::{Check, Probe};
 use crate::resource::secret::mask;
@@ -38,6 +38,8 @@ pub(super) struct Tried {
     pub unroutable: bool,
     /// The command was left running on the engine: it must have ended before the next begins.
     pub hanging: Option<String>,
+    /// The engine could not put the question, which says nothing about the container (P12).
+    pub unasked: bool,
     pub latency: Duration,
 }
 
@@ -47,11 +49,16 @@ pub(super) struct Failure {
     pub message: String,
     pub unroutable: bool,
     pub hanging: Option<String>,
+    pub unasked: bool,
 }
 
 impl Failure {
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
+    }
+
+    fn of_the_engine(error: EngineError) -> Self {
+        Self { unasked: error.class() == Class::Transient, ..Self::new(error.message) }
     }
 }
 
@@ -83,10 +90,11 @@ pub(super) async fn attempt<E: Engine>(
     let latency = begun.elapsed();
     match outcome {
         Ok(message) => {
-            Tried { passed: true, message: quoted(&message, target), unroutable: false, hanging: None, latency }
+            let message = quoted(&message, target);
+            Tried { passed: true, message, unroutable: false, hanging: None, unasked: false, latency }
         }
-        Err(Failure { message, unroutable, hanging }) => {
-            Tried { passed: false, message: quoted(&message, target), unroutable, hanging, latency }
+        Err(Failure { message, unroutable, hanging, unasked }) => {
+            Tried { passed: false, message: quoted(&message, target), unroutable, hanging, unasked, latency }
         }
     }
 }
@@ -186,7 +194,7 @@ async fn exec<E: Engine>(
             Ok(runs) => runs,
             // The engine forgets an exec with its container, and some time after its end.
             Err(e) if e.kind == ErrorKind::NotFound => false,
-            Err(e) => return Err(Failure { hanging: Some(exec_id), ..Failure::new(e.message) }),
+            Err(e) => return Err(Failure { hanging: Some(exec_id), ..Failure::of_the_engine(e) }),
         };
         if still_runs {
             return Err(Failure {
@@ -212,7 +220,7 @@ async fn exec<E: Engine>(
             hanging: Some(exec_id),
             ..Failure::new(format!("the command did not end within {}", human_duration(limit)))
         }),
-        Err(e) => Err(Failure::new(e.message)),
+        Err(e) => Err(Failure::of_the_engine(e)),
     }
 }
 
@@ -238,7 +246,7 @@ async fn docker<E: Engine>(engine: &E, target: &Target) -> Outcome {
             None => Err(Failure::new("the image has no HEALTHCHECK; use another kind of probe")),
         },
         Ok(None) => Err(Failure::new("the container is gone")),
-        Err(e) => Err(Failure::new(e.message)),
+        Err(e) => Err(Failure::of_the_engine(e)),
     }
 }
 

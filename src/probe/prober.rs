@@ -20,7 +20,7 @@ use super::ROLES;
 use super::check::{Tried, attempt};
 use super::route::{Route, Target};
 use super::watch::Watch;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::engine::Engine;
 use crate::resource::ResourceKey;
 use crate::resource::container::ContainerId;
@@ -159,6 +159,18 @@ impl<E: Engine> Prober<E> {
     /// What is known of this container; nothing where another one is watched, or none.
     pub fn state(&self, key: &ResourceKey, container: &ContainerId) -> ProbeState {
         self.lock().watches.get(&(key.clone(), container.clone())).map(Watch::state).unwrap_or_default()
+    }
+
+    /// The same, if this run of it is watched: what was learnt of an earlier one no longer holds.
+    pub fn state_of_run(
+        &self,
+        key: &ResourceKey,
+        container: &ContainerId,
+        started_at: Option<Timestamp>,
+    ) -> ProbeState {
+        let inner = self.lock();
+        let watch = inner.watches.get(&(key.clone(), container.clone()));
+        watch.filter(|w| w.target.started_at == started_at).map(Watch::state).unwrap_or_default()
     }
 
     /// The last try of each probe of a container, for `describe`.

@@ -6,6 +6,7 @@
 //!   there are no verdicts: how long it may take is the planner's business.
 //! * **Readiness** is asked at the gate's pace until it has passed once, and at its own interval
 //!   from then on. **Liveness** begins once the gate is open.
+//! * What the engine could not ask is no answer of liveness: an engine that is away restarts nothing.
 //! * After [`PATIENCE`] a gate is asked once a second only.
 
 use std::time::Duration;
@@ -240,14 +241,16 @@ impl Watch {
 
     /// Takes a try's outcome into account, and plans the next.
     pub fn record(&mut self, role: ProbeRole, route: &Route, tried: Tried, ended: Instant, at: Timestamp) {
-        let Tried { passed, message, unroutable, hanging, latency } = tried;
+        let Tried { passed, message, unroutable, hanging, unasked, latency } = tried;
         let Some(probe) = self.probe(role) else { return };
         let (kind, need, bear) = (probe.check.kind(), probe.success_threshold.max(1), probe.failure_threshold.max(1));
         let interval = probe.interval;
         let slot = self.slot(role);
         slot.in_flight = false;
         slot.hanging = hanging;
-        if passed {
+        if unasked && role == ProbeRole::Liveness {
+            // Nothing is restarted since the engine is away.
+        } else if passed {
             slot.failures = 0;
             slot.passes = slot.passes.saturating_add(1);
         } else {

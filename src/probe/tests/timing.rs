@@ -20,6 +20,8 @@ enum Answer {
     Code(i64, &'static str),
     Takes(Duration),
     Hangs,
+    /// The engine does not put the question.
+    Fails(ErrorKind),
 }
 
 impl Script {
@@ -44,6 +46,7 @@ impl Script {
                 tokio::time::sleep(d).await;
                 Ok(ended(0, ""))
             }
+            Answer::Fails(kind) => Err(EngineError::new("run a command in", "kafka", kind, "the engine is away")),
             Answer::Hangs => {
                 tokio::time::sleep(limit).await;
                 self.hanging.store(1, Ordering::SeqCst);
@@ -299,6 +302,34 @@ async fn liveness_is_asked_only_once_started_and_fails_past_its_threshold() {
     w.pass(ms(4000)).await;
     assert_eq!(w.state("a").live, Some(false));
     assert!(w.edge_count() >= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p12_what_the_engine_could_not_ask_says_nothing_of_liveness() {
+    let w = world();
+    let alive = Probe { interval: ms(2000), failure_threshold: 2, ..exec("alive") };
+    w.prober.want(&key(), &[target("a")], &Probes { liveness: Some(alive), ..Probes::default() });
+    w.pass(ms(10)).await;
+    assert_eq!(w.state("a").live, Some(true));
+    for kind in [ErrorKind::Unreachable, ErrorKind::Timeout, ErrorKind::Other] {
+        w.script.say("alive", Answer::Fails(kind));
+        w.pass(ms(10_000)).await;
+        assert_eq!(w.state("a").live, Some(true));
+    }
+    // What is said of the command itself counts.
+    w.script.say("alive", Answer::Fails(ErrorKind::Refused));
+    w.pass(ms(5_000)).await;
+    assert_eq!(w.state("a").live, Some(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_run_answered_does_not_speak_for_the_next() {
+    let w = world();
+    w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
+    w.pass(ms(10)).await;
+    let of_run = |at| w.prober.state_of_run(&key(), &ContainerId::new("a"), at);
+    assert!(of_run(target("a").started_at).started);
+    assert_eq!(of_run(Some(Timestamp(2))), ProbeState::default());
 }
 
 #[tokio::test(start_paused = true)]
