@@ -273,18 +273,22 @@ impl<E: Engine> Shared<E> {
         // Where none bears the name, one under another name is the service's.
         let serving = named.or_else(|| {
             let mut others = observed.owned.iter().filter(|c| part_of(&c.name).is_none());
-            others.find(|c| self.prober.state(key, &c.id) != ProbeState::default())
+            others.find(|c| self.answers_of(key, c) != ProbeState::default())
         });
         // Nor one of ours: what is to be adopted serves.
         let serving = serving.or_else(|| observed.adoptees.first());
-        serving.map(|c| self.prober.state(key, &c.id)).unwrap_or_default()
+        serving.map(|c| self.answers_of(key, c)).unwrap_or_default()
+    }
+
+    fn answers_of(&self, key: &ResourceKey, container: &Container) -> ProbeState {
+        self.prober.state_of_run(key, &container.id, container.started_at)
     }
 
     /// Of the one that was started beside it, under whatever `containerName`.
     fn next_probe_state(&self, key: &ResourceKey, observed: &Observed) -> ProbeState {
         let Observed::Service(observed) = observed else { return ProbeState::default() };
         let mut nexts = observed.owned.iter().filter(|c| part_of(&c.name) == Some(NEXT));
-        let asked = nexts.find_map(|c| Some(self.prober.state(key, &c.id)).filter(|s| *s != ProbeState::default()));
+        let asked = nexts.find_map(|c| Some(self.answers_of(key, c)).filter(|s| *s != ProbeState::default()));
         asked.unwrap_or_default()
     }
 
@@ -447,9 +451,12 @@ impl<E: Engine> Shared<E> {
 /// What dependents may know.
 pub fn facts(status: &Status) -> DepFacts {
     let ready_condition = status.conditions.first();
+    let stalled = status.condition(ConditionType::Stalled).filter(|c| c.status == Truth::True);
+    let is_the_end = stalled.is_some_and(|c| c.reason == Reason::ExitedWithError);
     let completed = match ready_condition.map(|c| c.reason) {
         Some(Reason::Completed) => Some(0),
-        Some(Reason::ExitedWithError) => status.container.as_ref().and_then(|c| c.exit_code),
+        // Of a one-shot that is an end, which nobody goes on from; what is to run on has not come to one.
+        Some(Reason::ExitedWithError) if is_the_end => status.container.as_ref().and_then(|c| c.exit_code),
         _ => None,
     };
     // Held on purpose: it stays as it is until somebody changes a manifest.

@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::converge::{Ending, Goal};
 use super::*;
 use crate::backoff::Backoff;
+use crate::clock::Timestamp;
 use crate::engine::ErrorKind;
 use crate::engine::fake::{Behaviour, FakeEngine};
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::plan::prune::PruneGuards;
+use crate::resource::container::ContainerId;
 use crate::resource::desired::DesiredSpec;
 use crate::resource::desired::Service;
 use crate::resource::image::ImageRef;
@@ -22,7 +24,7 @@ use crate::resource::spec::{
     Adopt, ContainerSpec, Dependency, DependencyCondition, DesiredState, NetworkAttachment, NetworkSpec, PullPolicy,
     RestartPolicy, ServiceSpec,
 };
-use crate::resource::status::{Phase, Reason};
+use crate::resource::status::{About, ContainerSummary, Phase, Reason, Status, StatusDraft};
 use crate::resource::update::Update;
 use crate::state::StateDir;
 use std::collections::BTreeSet;
@@ -452,4 +454,42 @@ async fn a_suspended_service_is_left_as_it_is() {
     let controller = world.converge(&set([suspended])).await;
     assert_eq!(status(&controller, "redis").phase, Phase::Suspended);
     assert!(world.engine.calls().is_empty(), "{:?}", world.engine.calls());
+}
+
+/// P8: what is to run on, and does not, has not started; a one-shot that failed has.
+#[test]
+fn p08_what_has_ended_and_waits_for_its_next_run_is_not_started() {
+    let facts = |stalled| {
+        let container = ContainerSummary { exit_code: Some(143), ..summary("db") };
+        let draft = StatusDraft {
+            ready: false,
+            reason: Reason::ExitedWithError,
+            message: "exited with code 143".to_owned(),
+            reconciling: None,
+            stalled: Some((stalled, String::new())),
+            dependency_failing: None,
+            settled: false,
+            container: Some(container),
+        };
+        let about =
+            About { required: true, generation: 1, image: None, depends_on: Vec::new(), revision: Arc::default() };
+        super::reconcile::facts(&Status::from_draft(draft, about, None, Timestamp(1)))
+    };
+    assert!(!facts(Reason::ImageNotFound).started);
+    assert!(facts(Reason::ExitedWithError).started);
+}
+
+fn summary(name: &str) -> ContainerSummary {
+    ContainerSummary {
+        id: ContainerId::new(name),
+        name: name.to_owned(),
+        image: ImageRef::parse(IMAGE).unwrap(),
+        running: false,
+        started_at: None,
+        restarts: 0,
+        exit_code: None,
+        revision: String::new(),
+        ports: Vec::new(),
+        stand_in: None,
+    }
 }
