@@ -185,6 +185,16 @@ fn p05_a_network_whose_manifest_is_broken_is_left() {
     shows!(net(net_spec(), vec![made_from(&net_spec(), "net-1")]).unknown().mode(Mode::Frozen).text());
 }
 
+#[test]
+fn p05_a_network_is_not_made_again_while_its_manifest_is_broken() {
+    let case = net(NetworkSpec { internal: true, ..net_spec() }, vec![made_from(&net_spec(), "net-1")]);
+    assert!(case.plan().executable().is_some());
+    assert!(case.clone().mode(Mode::Frozen).plan().is_empty());
+    // One that is gone is made.
+    let gone = net(net_spec(), Vec::new()).mode(Mode::Frozen).plan();
+    assert!(gone.executable().is_some());
+}
+
 fn vol(volume: Option<Volume>) -> Case {
     let spec = VolumeSpec { name: "kafka_data".to_owned(), ..VolumeSpec::default() };
     Case {
