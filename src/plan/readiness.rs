@@ -76,7 +76,9 @@ fn running(service: &Service, container: &Container, cx: &PlanContext<'_>) -> Ve
     let started_at = on_our_clock(container.started_at.unwrap_or(container.created_at), cx);
     let stable_at = started_at.plus(STABLE_AFTER);
     if probes.is_empty() {
-        if container.restarts > 0 && cx.now < stable_at {
+        // A start in the future tells of a clock that was set, and not of a short run.
+        let is_young = started_at <= cx.now && cx.now < stable_at;
+        if container.restarts > 0 && is_young {
             let verdict = Verdict::new(false, Reason::CrashLoop, crash_text(container)).waking(stable_at);
             return if looping { verdict.stalled() } else { verdict };
         }

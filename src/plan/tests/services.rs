@@ -10,6 +10,7 @@ use crate::resource::image::{ImageState, PullFailureReason, PullProgress};
 use crate::resource::labels::SourceId;
 use crate::resource::observed::Owner;
 use crate::resource::observed::RunState::{Created, Dead, Exited, Paused, Removing, Restarting, Running};
+use crate::resource::probe::Probes;
 use crate::resource::spec::{DependencyCondition, NetworkMode, Port, Protocol, PullPolicy};
 use crate::resource::status::Reason;
 
@@ -199,6 +200,16 @@ fn dockers_own_restarts_are_a_crash_loop_once_they_repeat() {
         c.oom_killed = true;
     });
     shows!(case.text());
+}
+
+#[test]
+fn a_start_in_the_future_tells_of_a_clock_that_was_set() {
+    let since = |at| {
+        let case = kafka().has("kafka", Running).but(|c| (c.restarts, c.started_at) = (1, Some(Timestamp(at))));
+        case.spec(|s| s.probes = Probes::default()).plan()
+    };
+    assert!(since(NOW.0 + 3_000_000).status.ready);
+    assert!(!since(NOW.0 - 1_000).status.ready);
 }
 
 #[test]
