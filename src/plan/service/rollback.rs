@@ -244,10 +244,13 @@ pub(super) fn keep<'a>(mut draft: Draft<'a>, wanted: &Run<'a>, why: &str) -> Dra
         && wanted.hush_second_copies().is_empty();
     let may_move = wanted.compares() && nobody_in_the_way;
     match cast.current {
-        Some(refused) if wanted.is_of_this_revision(refused) => {
+        // One that somebody has changed since is not it, but the one before, which was to be replaced for that.
+        Some(refused) if wanted.is_of_this_revision(refused) && wanted.fits(refused) => {
             say_container(d, &wanted.service, refused, observed, cx);
             let old = cast.old;
-            let nothing_before = old.is_none() && wanted.recreate_steps().is_empty();
+            let proven = cx.revisions.proven.as_ref();
+            let was_proven = proven.is_some_and(|p| p.revision.is_of(&wanted.service, observed.spec_image.as_deref()));
+            let nothing_before = old.is_none() && (was_proven || wanted.recreate_steps().is_empty());
             if d.verdict.ready || nothing_before || !may_move {
                 // It has made it after all; or there is nothing to go back to, and it is better than nothing.
                 return wanted.decide(draft);

@@ -104,6 +104,31 @@ fn either_record_tells_of_a_refusal() {
     assert!(case.plan().executable().is_some(), "{}", case.plan());
 }
 
+/// Others have changed it, so it was to be replaced by another one of the same revision, which failed.
+#[test]
+fn p09_what_serves_after_that_is_kept_though_it_is_of_the_refused_revision() {
+    let mut case = kafka().has("kafka", Running).but(|c| {
+        c.config.env.insert("SOMEBODY".to_owned(), "else".to_owned());
+    });
+    assert!(case.plan().executable().is_some());
+    case = case.has("kafka.failed", Exited);
+    let current = |case: &mut Case| case.observed.owned.iter().position(|c| c.name == "kafka").unwrap();
+    let proven = Proven { spec: case.spec.clone(), revision: Revision::of(&case.service(), None, "salt") };
+    for (ready, proven) in [(true, None), (false, None), (true, Some(proven.clone())), (false, Some(proven.clone()))] {
+        let mut case = case.clone().probes(ready, Some(ready), "");
+        case.revisions.proven = proven;
+        let plan = case.plan();
+        assert!(plan.is_empty(), "{plan}");
+        assert_eq!(plan.status.stalled.or(plan.status.reconciling).unwrap().0, Reason::RolledBack);
+    }
+    // Nor where it is as it was made again, and nobody has asked it yet: nothing else was before it.
+    let at = current(&mut case);
+    case.observed.owned[at].config.env.remove("SOMEBODY");
+    case.revisions.proven = Some(proven);
+    let plan = case.probes(false, None, "").plan();
+    assert!(plan.executable().is_none(), "{plan}");
+}
+
 #[test]
 fn another_spec_is_tried_and_the_failed_one_kept_until_it_has_made_it() {
     let case = rolled_back().image_is("kafka:3");
