@@ -11,7 +11,7 @@ use env_manager::resource::units::Bytes;
 
 use crate::checks::service_of;
 use crate::foreign;
-use crate::history::Life;
+use crate::history::{Life, lock};
 use crate::model::{Image, NETWORKS, PORTS};
 use crate::random::Random;
 
@@ -255,7 +255,13 @@ pub async fn perform(life: &mut Life, act: Act) -> Option<String> {
         act => {
             let outside = outside(life, act)?;
             let what = format!("{outside:?}");
+            let before = life.engine.world();
             let refused = life.engine.act(outside);
+            // A prune tells of nothing that it removes.
+            let after = life.engine.world();
+            for gone in before.containers.values().filter(|c| !after.containers.contains_key(&c.id)) {
+                lock(&life.checks).was_taken(life.now(), gone);
+            }
             Some(format!("{what}{}", refused.map(|r| format!(" - refused: {r}")).unwrap_or_default()))
         }
     }

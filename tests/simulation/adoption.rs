@@ -121,14 +121,21 @@ pub fn refused(world: &World, service: &Service, ours: &[&ContainerView]) -> Opt
         return None;
     }
     let meant = meant(world, service);
+    // However long that takes: its policy may be to run for ever.
+    let runs = |c: &&ContainerView| !matches!(c.state, RunState::Exited | RunState::Created);
+    if service.spec.container.restart.is_one_shot() && matches!(meant.as_slice(), [one] if runs(one)) {
+        return Some("what is to run once is run by somebody else".to_owned());
+    }
     (meant.len() > 1).then(|| format!("{} containers could be meant", meant.len()))
 }
 
-/// What is wrong about what is said of one that is only observed; `None` within: nothing. `None`: it is not.
-pub fn observed(world: &World, service: &Service, ours: &[&ContainerView], status: &Status) -> Option<Option<String>> {
-    if !matches!(service.spec.adopt, Adopt::Observe(_)) || !ours.iter().all(|c| c.name.ends_with(FAILED)) {
-        return None;
-    }
+/// Whether it is only looked at: nothing of ours serves.
+pub fn is_observed(service: &Service, ours: &[&ContainerView]) -> bool {
+    matches!(service.spec.adopt, Adopt::Observe(_)) && ours.iter().all(|c| c.name.ends_with(FAILED))
+}
+
+/// What is wrong about what is said of one that is only observed.
+pub fn misjudged(world: &World, service: &Service, ours: &[&ContainerView], status: &Status) -> Option<String> {
     let says = format!("it is only observed, and it says {} {}: {}", status.phase, status.reason, status.message);
     let is_right = match meant(world, service).as_slice() {
         [] if world.named(&service.spec.container.name).is_some() => status.reason == Reason::NameConflict,
@@ -149,5 +156,5 @@ pub fn observed(world: &World, service: &Service, ours: &[&ContainerView], statu
         }
         [..] => status.reason == Reason::AdoptionRefused,
     };
-    Some((!is_right).then_some(says))
+    (!is_right).then_some(says)
 }

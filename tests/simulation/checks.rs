@@ -15,6 +15,7 @@ use env_manager::resource::status::{Reason, Status};
 use env_manager::resource::{Kind, ResourceKey};
 use tokio::time::Instant;
 
+use crate::adoption;
 use crate::daemon::STACK;
 use crate::refusals::Refusals;
 use crate::trace::Trace;
@@ -46,6 +47,8 @@ pub struct Checks {
     pub replacements: BTreeSet<String>,
     /// When a container was last stopped by us.
     pub stopped: BTreeMap<String, Duration>,
+    /// When others last removed a container of ours: of which service, and which it was to take the place of.
+    pub taken: BTreeMap<String, Duration>,
     /// When somebody last asked to restart it.
     pub restart_asked: BTreeMap<String, Duration>,
     /// Until when a reading is one that somebody lifted the limit for.
@@ -73,6 +76,7 @@ impl Checks {
             ready_since: BTreeMap::new(),
             replacements: BTreeSet::new(),
             stopped: BTreeMap::new(),
+            taken: BTreeMap::new(),
             restart_asked: BTreeMap::new(),
             allow_until: Duration::ZERO,
             resting: false,
@@ -158,6 +162,20 @@ impl Checks {
         };
         self.trace.add(at, who, &what);
         self.effect(at, call.begun.saturating_duration_since(self.begin), call);
+    }
+
+    pub fn was_taken(&mut self, at: Duration, gone: &ContainerView) {
+        if let Some(service) = service_of(gone) {
+            self.taken.insert(service.to_owned(), at);
+        }
+        if let Some(note) = adoption::note_of(gone) {
+            self.taken.insert(note.from.0.to_string(), at);
+        }
+    }
+
+    /// Whoever is in the middle of something has not seen it yet.
+    pub fn was_just_taken(&self, at: Duration, of: &str) -> bool {
+        self.taken.get(of).is_some_and(|when| at.saturating_sub(*when) < Duration::from_mins(1))
     }
 
     /// P2: of one resource there is one call at a time.

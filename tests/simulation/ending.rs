@@ -11,8 +11,9 @@ use crate::{acts, expect};
 
 /// From the last disturbance on, everything is to be as it can be within this.
 const CONVERGES: Duration = Duration::from_mins(30);
-/// Nothing has happened for so long: it is at rest.
-const REST: Duration = Duration::from_secs(90);
+/// Nothing has happened for so long: it is at rest. A call that is never answered is given up after two
+/// minutes, and tried again within half a one.
+const REST: Duration = Duration::from_secs(200);
 /// At rest it stays at rest.
 const QUIET: Duration = Duration::from_hours(1);
 

@@ -9,7 +9,7 @@ use env_manager::plan::service::namespace_hosts;
 use env_manager::resource::desired::{DesiredSet, DesiredSpec, Service};
 use env_manager::resource::labels::{self, FAILED, NEXT, OLD};
 use env_manager::resource::observed::RunState;
-use env_manager::resource::spec::{Adopt, DependencyCondition, DesiredState, NetworkMode};
+use env_manager::resource::spec::{DependencyCondition, DesiredState, NetworkMode};
 use env_manager::resource::status::{Phase, Reason, Status};
 use env_manager::resource::{Kind, ResourceKey};
 
@@ -63,7 +63,7 @@ impl Scene<'_> {
         {
             return Some(format!("{name} is {}", status.phase));
         }
-        if matches!(service.spec.adopt, Adopt::Observe(_)) && ours.iter().all(|c| c.name.ends_with(FAILED)) {
+        if adoption::is_observed(service, &ours) {
             let meant = adoption::meant(self.world, service);
             if !matches!(meant.as_slice(), [one] if one.state == RunState::Running) {
                 return Some("it is only observed, and does not run".to_owned());
@@ -160,8 +160,8 @@ fn service_open(scene: &Scene<'_>, set: &DesiredSet, key: &ResourceKey, service:
         let runs = ours.iter().any(|c| matches!(c.state, RunState::Running | RunState::Paused | RunState::Restarting));
         return (status.phase != Phase::Stopped || runs).then(|| format!("to be stopped, and it says {says}"));
     }
-    if let Some(verdict) = adoption::observed(scene.world, service, &ours, status) {
-        return verdict;
+    if adoption::is_observed(service, &ours) {
+        return adoption::misjudged(scene.world, service, &ours, status);
     }
     let excuse = scene.excuse(set, service, 0);
     if status.is_converged() {
@@ -223,7 +223,9 @@ fn differs(scene: &Scene<'_>, service: &Service, status: &Status) -> Option<Stri
     if current.state != expected {
         return Some(format!("its container is {:?}", current.state));
     }
-    if !completed && !service.spec.probes.is_empty() && !current.ready {
+    // Without such a probe nobody asks.
+    let is_asked = service.spec.probes.readiness.is_some();
+    if !completed && is_asked && !current.ready {
         return Some("its probes would fail".to_owned());
     }
     if let Some(id) = scene.world.tags.get(spec.image.as_str())

@@ -37,7 +37,9 @@ impl Checks {
                 Some(theirs) => {
                     let is_ready = |service: &str| self.is_held(begun, service, DependencyCondition::Ready);
                     let is_removal = call.operation == "remove container";
-                    verdicts.extend(adoption::touched(theirs, call.operation, &world));
+                    if !self.was_just_taken(at, &theirs.id.0) {
+                        verdicts.extend(adoption::touched(theirs, call.operation, &world));
+                    }
                     verdicts.extend(is_removal.then(|| adoption::removed(theirs, &world, is_ready)).flatten());
                 }
                 None => verdicts.push("P4: changed what is not ours".to_owned()),
@@ -58,10 +60,10 @@ impl Checks {
         {
             let before = call.before.as_ref().and_then(|v| v.container());
             let wanted = self.wanted(begun, service).cloned();
-            verdicts.extend(self.refusals.judge(service, wanted.as_ref(), call));
+            verdicts.extend(self.refusals.judge(service, wanted.as_ref(), call, &world));
             match (call.operation, before) {
                 ("remove container", Some(before)) => {
-                    verdicts.extend(self.removal(begun, service, before, &world));
+                    verdicts.extend(self.removal(at, begun, service, before, &world));
                 }
                 ("stop container", Some(before)) => {
                     verdicts.extend(self.stop(at, begun, service, before, &world));
@@ -103,7 +105,14 @@ impl Checks {
     }
 
     /// P5, P6, P9.
-    fn removal(&mut self, begun: Duration, service: &str, gone: &ContainerView, world: &World) -> Option<String> {
+    fn removal(
+        &mut self,
+        at: Duration,
+        begun: Duration,
+        service: &str,
+        gone: &ContainerView,
+        world: &World,
+    ) -> Option<String> {
         let key = ResourceKey::service(service);
         let since = self.reads.iter().rev().take_while(|r| !asks_for(&r.set, &key)).count();
         let read = self.reading(begun)?;
@@ -112,7 +121,7 @@ impl Checks {
             let served = gone.started_at.is_some() && gone.state != RunState::Dead && gone.error.is_empty();
             let stopped = self.known.get(service).is_some_and(|s| s.spec.state == DesiredState::Stopped);
             // One that is not ours stands behind it.
-            let taken_over = adoption::predecessor(world, gone).is_some();
+            let taken_over = adoption::predecessor(world, gone).is_some() || self.was_just_taken(at, service);
             return (served && !stopped && others.is_empty() && !taken_over)
                 .then(|| format!("P9: nothing is left of {service}, which is to run"));
         }
@@ -159,7 +168,7 @@ impl Checks {
             return None;
         }
         // Somebody asked for exactly that.
-        if self.restart_asked.contains_key(service) {
+        if self.restart_asked.contains_key(service) || self.was_just_taken(at, service) {
             return None;
         }
         let Some(spec) = self.known.get(service) else {
@@ -192,7 +201,7 @@ impl Checks {
         if others.iter().any(|c| part(&c.name)) || part(&started.name) {
             return None;
         }
-        if first && self.replacements.contains(&*started.id.0) {
+        if self.refusals.stands(service) || first && self.replacements.contains(&*started.id.0) {
             return None;
         }
         // A restart of what ran.

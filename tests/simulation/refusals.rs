@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use env_manager::engine::sim::{Call, ContainerView};
+use env_manager::engine::sim::{Call, ContainerView, World};
 use env_manager::resource::desired::{DesiredSet, Service};
 use env_manager::resource::image::ImageId;
 use env_manager::resource::labels::{FAILED, SPEC_HASH};
 use env_manager::resource::{Kind, ResourceKey};
+
+use crate::checks::others;
 
 struct Refused {
     service: Arc<Service>,
@@ -40,8 +42,18 @@ impl Refusals {
         self.by_service.retain(|name, _| !services.is_empty() && !services.contains(name));
     }
 
+    pub fn stands(&self, service: &str) -> bool {
+        self.by_service.contains_key(service)
+    }
+
     /// `wanted`: what the manifests asked for when the call was begun.
-    pub fn judge(&mut self, service: &str, wanted: Option<&Arc<Service>>, call: &Call<'_>) -> Option<String> {
+    pub fn judge(
+        &mut self,
+        service: &str,
+        wanted: Option<&Arc<Service>>,
+        call: &Call<'_>,
+        world: &World,
+    ) -> Option<String> {
         let after = call.after.as_ref().and_then(|v| v.container())?;
         let wanted = wanted.filter(|wanted| is_of(after, wanted))?;
         match call.operation {
@@ -57,8 +69,10 @@ impl Refusals {
                     self.by_service.remove(service);
                     return None;
                 }
+                // Better than nothing, where others have taken everything else away.
+                let is_all = others(world, service, &after.id.0).iter().all(|c| c.name.ends_with(FAILED));
                 let again = is_of(after, &refused.service) && wanted.files == refused.service.files;
-                again.then(|| format!("P9: a revision of {service} that was refused is tried again"))
+                (again && !is_all).then(|| format!("P9: a revision of {service} that was refused is tried again"))
             }
             _ => None,
         }
