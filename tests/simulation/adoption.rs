@@ -108,8 +108,9 @@ pub fn kept_networks(ours: &ContainerView, service: &Service) -> BTreeSet<String
 
 /// Whether it is what a service observes or is about to take over, and so not in its way.
 pub fn is_meant(world: &World, service: &Service, ours: &[&ContainerView], theirs: &ContainerView) -> bool {
-    if ours.iter().any(|c| note_of(c).is_some_and(|a| a.from == theirs.id)) {
-        return true;
+    // What was begun decides, as long as it is there.
+    if let Some(begun) = ours.iter().find_map(|c| predecessor(world, c)) {
+        return begun.id == theirs.id;
     }
     let beside = |c: &&ContainerView| c.name.ends_with(FAILED) || c.name.ends_with(NEXT);
     ours.iter().all(beside) && matches!(meant(world, service).as_slice(), [one] if one.id == theirs.id)

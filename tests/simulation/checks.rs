@@ -11,7 +11,7 @@ use env_manager::resource::desired::{DesiredSet, Service};
 use env_manager::resource::labels::{self, FAILED, NEXT, OLD};
 use env_manager::resource::observed::RunState;
 use env_manager::resource::spec::DependencyCondition;
-use env_manager::resource::status::{Reason, Status};
+use env_manager::resource::status::{Phase, Reason, Status};
 use env_manager::resource::{Kind, ResourceKey};
 use tokio::time::Instant;
 
@@ -60,6 +60,8 @@ pub struct Checks {
     pub begin: Instant,
     pub busy: Vec<(String, String)>,
     pub refusals: Refusals,
+    /// Services of which it is said that they went back to the revision before.
+    pub rolled_back: BTreeSet<String>,
     pub last_change: Duration,
     /// Changing calls of ours that took effect.
     pub changes: u64,
@@ -84,6 +86,7 @@ impl Checks {
             begin,
             busy: Vec::new(),
             refusals: Refusals::default(),
+            rolled_back: BTreeSet::new(),
             last_change: Duration::ZERO,
             changes: 0,
         }
@@ -214,6 +217,10 @@ impl Checks {
             self.ready_since.remove(&*key.name);
             return;
         };
+        match status.phase {
+            Phase::RolledBack => drop(self.rolled_back.insert(key.name.to_string())),
+            _ => drop(self.rolled_back.remove(&*key.name)),
+        }
         let facts = facts(status);
         let mut held = |condition| {
             self.held.insert((key.clone(), condition), at);

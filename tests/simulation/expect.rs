@@ -9,7 +9,7 @@ use env_manager::plan::service::namespace_hosts;
 use env_manager::resource::desired::{DesiredSet, DesiredSpec, Service};
 use env_manager::resource::labels::{self, FAILED, NEXT, OLD};
 use env_manager::resource::observed::RunState;
-use env_manager::resource::spec::{DependencyCondition, DesiredState, NetworkMode};
+use env_manager::resource::spec::{Adopt, DependencyCondition, DesiredState, NetworkMode};
 use env_manager::resource::status::{Phase, Reason, Status};
 use env_manager::resource::{Kind, ResourceKey};
 
@@ -205,7 +205,9 @@ fn differs(scene: &Scene<'_>, service: &Service, status: &Status) -> Option<Stri
     if let Some(left) = left_over(&ours) {
         return Some(format!("{} is left over", left.name));
     }
-    if let Some(theirs) = adoption::predecessor(scene.world, current) {
+    // Where it is no longer to be taken over, what was not ours stays as far as that had come.
+    let takes_over = matches!(service.spec.adopt, Adopt::Replace(_));
+    if let Some(theirs) = adoption::predecessor(scene.world, current).filter(|_| takes_over) {
         return Some(format!("{}, which it has taken over, is left over", theirs.name));
     }
     // Refused, and kept for its logs until another revision has been rolled out.
@@ -280,11 +282,19 @@ fn orphans(scene: &Scene<'_>, set: &DesiredSet) -> Vec<String> {
     left.map(|(service, _)| format!("{service}: nobody describes it, and it is there")).collect()
 }
 
-/// Somebody who ends again and again is started again and again.
-pub fn may_be_busy(scene: &Scene<'_>, service: &str) -> bool {
-    scene.of(service).iter().any(|c| {
+/// Somebody who ends again and again is started again and again, and whoever waits for it goes on when it is up.
+pub fn may_be_busy(scene: &Scene<'_>, set: &DesiredSet, service: &str) -> bool {
+    let ends = |c: &ContainerView| {
         let image = scene.tags.get(&c.image).copied().or_else(|| Image::of(&c.image));
         matches!(image, Some(Image::Crash | Image::Frail | Image::Bad | Image::FailingJob | Image::Job(_)))
-            || (c.state == RunState::Running && !c.ready)
-    })
+    };
+    let described = set.resources.get(&ResourceKey::service(service)).and_then(|spec| spec.as_service());
+    // The port of somebody else who does is free now and then.
+    let theirs = || scene.world.containers.values().filter(|c| service_of(c).is_none());
+    let has_port = described.is_some_and(|s| !s.spec.container.ports.is_empty());
+    let needed = described.iter().flat_map(|s| &s.spec.depends_on).any(|d| may_be_busy(scene, set, &d.service));
+    needed
+        || has_port && theirs().any(ends)
+        || scene.of(service).iter().any(|c| ends(c) || c.state == RunState::Running && !c.ready)
+        || described.is_some_and(|s| adoption::meant(scene.world, s).into_iter().any(ends))
 }

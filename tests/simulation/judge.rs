@@ -73,7 +73,13 @@ impl Checks {
                     verdicts.extend(before.started_at.is_none().then(|| adoption::started(before, &world)).flatten());
                 }
                 ("create container", None) => {
-                    let alone = others(&world, service, &container.id.0).is_empty();
+                    let others = others(&world, service, &container.id.0);
+                    let alone = others.is_empty();
+                    let serves =
+                        |c: &&ContainerView| c.state == RunState::Running && labels::part_of(&c.name).is_none();
+                    if self.is_broken(begun, service) && others.iter().any(serves) {
+                        verdicts.push(format!("P5: replaces {service}, whose manifest is broken"));
+                    }
                     verdicts.extend(adoption::made(container, wanted.as_ref(), &world, alone));
                 }
                 _ => {}
@@ -102,6 +108,13 @@ impl Checks {
     fn wanted(&self, begun: Duration, service: &str) -> Option<&Arc<Service>> {
         let read = self.reads.iter().rev().find(|read| read.at < begun).or(self.reads.first());
         refusals::wanted(read.map(|read| &*read.set), &self.known, service)
+    }
+
+    /// For longer than whoever was about to do something could have overlooked.
+    fn is_broken(&self, begun: Duration, service: &str) -> bool {
+        let key = ResourceKey::service(service);
+        let since = self.reads.iter().rev().take_while(|r| r.set.invalid.contains_key(&key)).last();
+        since.is_some_and(|r| r.at + STALE < begun)
     }
 
     /// P5, P6, P9.
@@ -140,10 +153,11 @@ impl Checks {
         let at = self.reads.len() - since.max(1);
         // What is owned is counted when it is judged, which may be under a later reading.
         let most = self.reads[at..].iter().map(|r| r.most_owned).max().unwrap_or_default();
+        let allowed = self.reads[at..].iter().any(|r| r.allowed);
         let read = &mut self.reads[at];
         read.pruned.insert(service.to_owned());
         let pruned = read.pruned.len();
-        (!read.allowed && pruned * 100 > most * usize::from(PRUNE_LIMIT))
+        (!allowed && pruned * 100 > most * usize::from(PRUNE_LIMIT))
             .then(|| format!("P6: pruned {pruned} of {most} services of one revision: {:?}", read.pruned))
     }
 
@@ -201,7 +215,7 @@ impl Checks {
         if others.iter().any(|c| part(&c.name)) || part(&started.name) {
             return None;
         }
-        if self.refusals.stands(service) || first && self.replacements.contains(&*started.id.0) {
+        if self.rolled_back.contains(service) || first && self.replacements.contains(&*started.id.0) {
             return None;
         }
         // A restart of what ran.

@@ -42,10 +42,6 @@ impl Refusals {
         self.by_service.retain(|name, _| !services.is_empty() && !services.contains(name));
     }
 
-    pub fn stands(&self, service: &str) -> bool {
-        self.by_service.contains_key(service)
-    }
-
     /// `wanted`: what the manifests asked for when the call was begun.
     pub fn judge(
         &mut self,
