@@ -11,7 +11,7 @@ use crate::plan::readiness::{Verdict, summary};
 use crate::plan::types::{Action, Cause, ClosedBy, FieldChange, Gate};
 use crate::resource::adoption::{COMPOSE_PREFIX, COMPOSE_PROJECT, COMPOSE_SERVICE};
 use crate::resource::desired::Service;
-use crate::resource::labels::OLD;
+use crate::resource::labels::{FAILED, OLD};
 use crate::resource::observed::{Container, RunState, ServiceObserved};
 use crate::resource::spec::Adopt;
 use crate::resource::status::Reason;
@@ -27,8 +27,11 @@ const OF_A_RUN: [&str; 5] = ["image", "entrypoint", "command", "workingDir", "us
 pub(super) fn place<'a>(cast: &mut Cast<'a>, service: &Service, observed: &'a ServiceObserved) {
     let (Adopt::Replace(_), [one]) = (&service.spec.adopt, observed.adoptees.as_slice()) else { return };
     let has_made_way = one.name == format!("{}{OLD}", service.spec.container.name);
+    let is_taken_over = observed.owned.iter().any(|c| c.owner.adopted.as_ref().is_some_and(|a| a.from == one.id));
     match one.state {
         RunState::Removing => cast.leaving.push(one),
+        // The end of its takeover, which the engine left half done.
+        RunState::Dead if has_made_way && is_taken_over => cast.dead.push(one),
         // It is told apart before anything is done.
         RunState::Dead => {}
         _ if cast.current.is_none() && !has_made_way => cast.current = Some(one),
@@ -47,11 +50,17 @@ impl Run<'_> {
             (Adopt::Observe(_), [one]) => self.observe_only(d, one),
             (Adopt::Observe(_), []) => {
                 let in_the_way = self.observed.foreign.iter().any(|f| f.name == self.name());
-                nothing_of_ours && !in_the_way && self.nothing_to_observe(d)
+                self.is_only_observed() && !in_the_way && self.nothing_to_observe(d)
             }
             (Adopt::Replace(_), [one]) => self.is_not_taken_over(d, one),
             (Adopt::Replace(_), []) => nothing_of_ours && self.has_lost_its_successor(d),
         }
+    }
+
+    /// Nothing of ours serves, or is about to: none is made. What was refused once is kept for its logs.
+    pub fn is_only_observed(&self) -> bool {
+        let is_kept = |c: &Container| c.name.ends_with(FAILED) && !c.is_running();
+        matches!(self.service.spec.adopt, Adopt::Observe(_)) && self.observed.owned.iter().all(is_kept)
     }
 
     /// Probed and told of, and never changed (rules 9).

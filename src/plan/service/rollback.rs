@@ -243,6 +243,9 @@ pub(super) fn keep<'a>(mut draft: Draft<'a>, wanted: &Run<'a>, why: &str) -> Dra
         && !wanted.name_is_foreign()
         && wanted.hush_second_copies().is_empty();
     let may_move = wanted.compares() && nobody_in_the_way;
+    if wanted.is_only_observed() {
+        return wanted.decide(draft);
+    }
     match cast.current {
         // One that somebody has changed since is not it, but the one before, which was to be replaced for that.
         Some(refused) if wanted.is_of_this_revision(refused) && wanted.fits(refused) => {

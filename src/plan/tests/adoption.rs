@@ -10,7 +10,9 @@ use crate::resource::adoption::{COMPOSE_PROJECT, COMPOSE_SERVICE, adoptable};
 use crate::resource::container::ContainerId;
 use crate::resource::labels::ADOPTED_FROM;
 use crate::resource::observed::{Container, EndpointState, RunState};
+use crate::resource::revision::{Proven, Revision};
 use crate::resource::spec::{Adopt, Mount, MountSource, NetworkAttachment, RestartPolicy, Whom};
+use crate::resource::status::Reason;
 
 use RunState::{Exited, Paused, Restarting, Running};
 
@@ -112,6 +114,18 @@ fn where_nothing_is_to_be_observed_nothing_is_made() {
 }
 
 #[test]
+fn p17_what_was_refused_before_is_no_reason_to_make_one_that_is_only_observed() {
+    let made = manifest(Adopt::Observe).spec(|s| s.adopt = Adopt::Never).has("kafka.failed", Exited);
+    let mut case = made.spec(|s| s.adopt = Adopt::Observe(Whom::default()));
+    for proven in [false, true] {
+        let revision = Revision::of(&case.service(), None, "salt");
+        case.revisions.proven = proven.then(|| Proven { spec: case.spec.clone(), revision });
+        let plan = case.plan();
+        assert!(plan.is_empty() && plan.status.reason == Reason::NothingToObserve, "{plan}");
+    }
+}
+
+#[test]
 fn p17_several_that_could_be_meant_are_named_and_left_alone() {
     let case = manifest(Adopt::Replace);
     let found = vec![composed(&case, "shop_kafka_1", Running), composed(&case, "shop_kafka_2", Running)];
@@ -137,6 +151,22 @@ fn p17_a_file_that_would_be_written_into_a_kept_mount_is_refused() {
 #[test]
 fn p17_what_looks_like_half_a_takeover_is_named_and_not_made_anew() {
     shows!(manifest(Adopt::Replace).foreign("kafka.old").text());
+}
+
+#[test]
+fn what_the_engine_left_of_a_takeover_s_end_is_removed_once_more() {
+    let mut run = Convergence::of(replacing(Running));
+    run.run();
+    let mut done = run.case.clone();
+    let mut left = composed(&manifest(Adopt::Replace), "shop_kafka_1", RunState::Dead);
+    left.name = "kafka.old".to_owned();
+    done.observed.adoptees = vec![left];
+    let text = done.plan().to_string();
+    assert!(text.contains("remove container kafka.old"), "{text}");
+    // Of one that has not begun it is said, and nothing is done.
+    let mut case = replacing(RunState::Dead);
+    case.observed.adoptees[0].name = "kafka.old".to_owned();
+    assert!(case.plan().executable().is_none(), "{}", case.plan());
 }
 
 #[test]
