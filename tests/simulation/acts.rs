@@ -218,6 +218,7 @@ pub async fn perform(life: &mut Life, act: Act) -> Option<String> {
         Act::ClockStep => {
             let step = i64::try_from(life.random.range(0, 7_200_000)).unwrap_or_default() - 3_600_000;
             life.clock.ahead.fetch_add(step, Ordering::Relaxed);
+            life.clock.was_set.store(true, Ordering::Relaxed);
             Some(format!("the system's clock is set by {step} ms"))
         }
         Act::AskSync => life.ask(Ask::Sync),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -201,11 +201,12 @@ pub struct SimClock {
     start: Instant,
     /// Milliseconds.
     pub ahead: AtomicI64,
+    pub was_set: AtomicBool,
 }
 
 impl SimClock {
     pub fn new() -> Self {
-        Self { start: Instant::now(), ahead: AtomicI64::new(0) }
+        Self { start: Instant::now(), ahead: AtomicI64::new(0), was_set: AtomicBool::new(false) }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The quiet after a history, and what must be so then.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use env_manager::clock::Clock;
 use env_manager::engine::sim::{Faults, World};
 use tokio::time::Instant;
 
@@ -76,6 +78,7 @@ impl Life {
             return;
         }
         let busy = lock(&self.checks).busy_at_rest();
+        let set = lock(&self.checks).newest().map(Arc::clone).unwrap_or_default();
         let world = self.engine.world();
         let view = self.view(&world);
         let set = lock(&self.checks).newest().map(Arc::clone).unwrap_or_default();
@@ -95,6 +98,8 @@ impl Life {
             world,
             statuses: &self.statuses,
             tags: &self.tags,
+            engine_now: self.clock.system(),
+            clock_was_set: self.clock.was_set.load(Ordering::Relaxed),
             held: self.running.as_ref().map(|r| &r.handle),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use env_manager::clock::Timestamp;
 use env_manager::daemon::{Environment, Handle};
 use env_manager::engine::sim::{ContainerView, SimEngine, World};
 use env_manager::plan::service::namespace_hosts;
@@ -15,7 +16,7 @@ use env_manager::resource::{Kind, ResourceKey};
 
 use crate::adoption;
 use crate::checks::service_of;
-use crate::daemon::{PRUNE_LIMIT, SOURCE};
+use crate::daemon::{PRUNE_LIMIT, RESYNC, SOURCE};
 use crate::model::Image;
 
 /// Everything at one moment.
@@ -24,6 +25,10 @@ pub struct Scene<'a> {
     pub statuses: &'a BTreeMap<ResourceKey, Arc<Status>>,
     /// What was built under other images' tags.
     pub tags: &'a BTreeMap<String, Image>,
+    /// On the engine's clock.
+    pub engine_now: Timestamp,
+    /// Somebody has set that.
+    pub clock_was_set: bool,
     pub held: Option<&'a Handle<SimEngine>>,
 }
 
@@ -230,6 +235,15 @@ fn differs(scene: &Scene<'_>, service: &Service, status: &Status) -> Option<Stri
     if !completed && is_asked && !current.ready {
         return Some("its probes would fail".to_owned());
     }
+    let with = service.spec.depends_on.iter().filter(|d| d.restart && !completed);
+    for needed in with.filter(|d| scene.status(&d.service).is_some_and(Status::is_converged)) {
+        let container = scene.status(&needed.service).and_then(|s| s.container.as_ref());
+        // One in the future is waited for.
+        let later = |at: Timestamp| Some(at) > current.started_at && at.plus(RESYNC) <= scene.engine_now;
+        if container.and_then(|c| c.started_at).is_some_and(later) {
+            return Some(format!("{} was started after it", needed.service));
+        }
+    }
     if let Some(id) = scene.world.tags.get(spec.image.as_str())
         && *id != current.image_id
     {
@@ -292,7 +306,9 @@ pub fn may_be_busy(scene: &Scene<'_>, set: &DesiredSet, service: &str) -> bool {
     // The port of somebody else who does is free now and then.
     let theirs = || scene.world.containers.values().filter(|c| service_of(c).is_none());
     let has_port = described.is_some_and(|s| !s.spec.container.ports.is_empty());
-    let needed = described.iter().flat_map(|s| &s.spec.depends_on).any(|d| may_be_busy(scene, set, &d.service));
+    // Whoever is restarted with such a one is as busy; and once where a start came to lie in the future.
+    let mut needs = described.iter().flat_map(|s| &s.spec.depends_on);
+    let needed = needs.any(|d| (d.restart && scene.clock_was_set) || may_be_busy(scene, set, &d.service));
     needed
         || has_port && theirs().any(ends)
         || scene.of(service).iter().any(|c| ends(c) || c.state == RunState::Running && !c.ready)

@@ -191,6 +191,12 @@ impl Checks {
         if spec.spec.state == DesiredState::Stopped {
             return None;
         }
+        // What it is restarted with was started after it.
+        let with = spec.spec.depends_on.iter().filter(|d| d.restart).map(|d| d.service.as_str());
+        let later = |c: &ContainerView| c.started_at > ended.started_at;
+        if with.into_iter().any(|d| world.containers.values().any(|c| service_of(c) == Some(d) && later(c))) {
+            return None;
+        }
         let image = world.tags.get(spec.spec.container.image.as_str());
         let replacement = others(world, service, &ended.id.0)
             .into_iter()
