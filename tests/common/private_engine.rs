@@ -4,6 +4,8 @@
 //! a network, mounts and processes of its own (namespaces), reached by nothing but its socket. Killing
 //! the first process in there ends everything: containers, mounts and bridges.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::fs::{read_dir, read_to_string, remove_dir, write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -86,6 +88,18 @@ impl PrivateEngine {
         command
     }
 
+    /// The same command, on the engine's network: there containers are reached by their addresses. Its process is
+    /// the one that is started, and what it does with files stays as it is.
+    pub fn beside(&self, command: &Command) -> Command {
+        let mut beside = Command::new("nsenter");
+        beside.args(["--target", &self.first, "--net"]).arg(command.get_program()).args(command.get_args());
+        if let Some(folder) = command.get_current_dir() {
+            beside.current_dir(folder);
+        }
+        beside.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        beside
+    }
+
     /// Starts it, and waits until it answers.
     pub fn start(&mut self) {
         let mut command = self.inside("dockerd");
@@ -130,7 +144,7 @@ impl PrivateEngine {
         let _ = std::fs::remove_file(self.path("pid"));
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command.arg("--host").arg(self.host()).args(arguments).stdin(Stdio::null());
         command

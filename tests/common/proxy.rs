@@ -17,6 +17,8 @@ pub trait Rules: Send + Sync + 'static {
     /// The new head; or an answer that is given in the engine's place.
     fn request(&self, head: &str) -> Result<String, String>;
     fn version(&self, body: &str) -> String;
+    /// The request of this line is over: answered whole, refused, or nobody waits for it any more.
+    fn over(&self, _line: &str) {}
 }
 
 pub struct Proxy {
@@ -30,7 +32,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub fn start(engine: &'static str, rules: impl Rules) -> Self {
+    pub fn start(engine: impl Into<PathBuf>, rules: impl Rules) -> Self {
+        let engine = engine.into();
         let dir = tempfile::tempdir().expect("a folder");
         let socket = dir.path().join("proxy.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
@@ -43,10 +46,11 @@ impl Proxy {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let (rules, log, count) = (Arc::clone(&rules), Arc::clone(&log), Arc::clone(&count));
+                let engine = engine.clone();
                 connections.spawn(async move {
                     // Whoever hangs up first ends it.
                     count.fetch_add(1, Ordering::SeqCst);
-                    let _ = serve(client, engine.as_ref(), &*rules, &log).await;
+                    let _ = serve(client, &engine, &*rules, &log).await;
                     count.fetch_sub(1, Ordering::SeqCst);
                 });
             }
@@ -74,7 +78,20 @@ async fn serve(
     let (head, rest) = read_head(&mut client).await?;
     let line = head.lines().next().unwrap_or_default().to_owned();
     log.lock().expect("no test panics with it").push(line.clone());
-    let head = match rules.request(&head) {
+    let done = pass_on(client, engine, rules, &line, &head, &rest).await;
+    rules.over(&line);
+    done
+}
+
+async fn pass_on(
+    mut client: UnixStream,
+    engine: &Path,
+    rules: &impl Rules,
+    line: &str,
+    head: &str,
+    rest: &[u8],
+) -> std::io::Result<()> {
+    let head = match rules.request(head) {
         Ok(head) => head,
         Err(answer) => {
             let length = answer.len();
@@ -85,7 +102,7 @@ async fn serve(
     let mut upstream = UnixStream::connect(engine).await?;
     let is_upgrade = head.to_ascii_lowercase().contains("\r\nupgrade:");
     upstream.write_all(closing(&head, is_upgrade).as_bytes()).await?;
-    upstream.write_all(&rest).await?;
+    upstream.write_all(rest).await?;
     if line.contains("/version ") {
         let mut answer = String::new();
         upstream.read_to_string(&mut answer).await?;
@@ -94,7 +111,16 @@ async fn serve(
         client.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).await?;
         return Ok(());
     }
-    tokio::io::copy_bidirectional(&mut client, &mut upstream).await.map(|_| ())
+    if is_upgrade {
+        return tokio::io::copy_bidirectional(&mut client, &mut upstream).await.map(|_| ());
+    }
+    // Whoever hangs up ends it: the engine is to see that as it would without us.
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_engine, mut to_engine) = upstream.split();
+    tokio::select! {
+        asked = tokio::io::copy(&mut from_client, &mut to_engine) => asked.map(|_| ()),
+        answered = tokio::io::copy(&mut from_engine, &mut to_client) => answered.map(|_| ()),
+    }
 }
 
 /// One request a connection, so that each passes by here.
