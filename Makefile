@@ -14,7 +14,7 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/quick/env-manager
 CHOICE := .env-manager/config
 CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
 
-.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env upgrade-check sim clean
+.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env upgrade-check sim chaos clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -70,6 +70,11 @@ fuzz: ## a million inputs for the parsers of manifests and configuration
 sim: ## random histories over the simulated engine
 	@SEEDS="$(or $(SEEDS),2000)" START="$(START)" SEED="$(SEED)" $(CARGO) test --quiet --profile sim --all-features \
 		--test simulation random_histories -- --nocapture
+
+# SEED=4711: that one; SECONDS=600: so long. docs/testing.md
+chaos: engine test-tools ## two minutes of interference with a stack on a real engine of its own
+	@SEED="$(or $(SEED),$$RANDOM)" SECONDS="$(or $(SECONDS),120)" $(CARGO) test --quiet --all-features \
+		--test chaos random_interference -- --nocapture
 
 # MUTANTS="p09 p16": only these; docs/promises.md.
 mutants: ## breaks each promise once in a copy, and runs the test that must notice

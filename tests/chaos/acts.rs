@@ -102,40 +102,41 @@ impl Kind {
 
 impl Life<'_> {
     /// Does it, and says what. `None`: there was nothing to do it to.
+    #[expect(clippy::too_many_lines, reason = "a table of what is done")]
     pub fn perform(&mut self, kind: Kind) -> Option<String> {
         let runs = |c: &Container| c.state == "running";
         match kind {
-            Kill => self.to_one(&LONG, runs, &["kill", "@"]),
-            Stop => self.to_one(&LONG, runs, &["stop", "-t", "1", "@"]),
+            Kill => self.one_of(&LONG, runs, &["kill", "@"]),
+            Stop => self.one_of(&LONG, runs, &["stop", "-t", "1", "@"]),
             StopAndStart => {
-                let stopped = self.to_one(&LONG, runs, &["stop", "-t", "1", "@"])?;
+                let stopped = self.one_of(&LONG, runs, &["stop", "-t", "1", "@"])?;
                 let name = stopped.split(' ').next_back()?.to_owned();
                 Some(format!("{stopped}; {}", self.try_docker(&["start", &name])))
             }
-            Remove => self.to_one(&SERVICES, |_| true, &["rm", "-f", "@"]),
+            Remove => self.one_of(&SERVICES, |_| true, &["rm", "-f", "@"]),
             Rename => {
                 let away = self.stack.scope.name("moved");
-                self.to_one(&LONG, |_| true, &["rename", "@", &away])
+                self.one_of(&LONG, |_| true, &["rename", "@", &away])
             }
-            Pause => self.to_one(&LONG, runs, &["pause", "@"]),
+            Pause => self.one_of(&LONG, runs, &["pause", "@"]),
             Unpause => {
                 let is_paused = |c: &Container| c.state == "paused";
                 let found = self.world()?.containers.iter().any(is_paused);
                 let first = if found { None } else { Some(self.perform(Pause)?) };
-                let second = self.to_one(&LONG, is_paused, &["unpause", "@"])?;
+                let second = self.one_of(&LONG, is_paused, &["unpause", "@"])?;
                 Some(first.into_iter().chain([second]).collect::<Vec<_>>().join("; "))
             }
-            ChangeMemory => self.to_one(&LONG, runs, &["update", "--memory", "48m", "--memory-swap", "96m", "@"]),
+            ChangeMemory => self.one_of(&LONG, runs, &["update", "--memory", "48m", "--memory-swap", "96m", "@"]),
             ChangePolicy => {
                 let policy = *self.random.pick(&["no", "always", "on-failure:2"])?;
-                self.to_one(&LONG, runs, &["update", "--restart", policy, "@"])
+                self.one_of(&LONG, runs, &["update", "--restart", policy, "@"])
             }
             Disconnect => {
                 let network = self.stack.network();
-                self.to_one(&LONG, runs, &["network", "disconnect", &network, "@"])
+                self.one_of(&LONG, runs, &["network", "disconnect", &network, "@"])
             }
-            Connect => self.to_one(&LONG, runs, &["network", "connect", CANARY, "@"]),
-            ProcessKilled => self.to_one(&LONG, runs, &["exec", "@", "sh", "-c", "kill -9 -1"]),
+            Connect => self.one_of(&LONG, runs, &["network", "connect", CANARY, "@"]),
+            ProcessKilled => self.one_of(&LONG, runs, &["exec", "@", "sh", "-c", "kill -9 -1"]),
             ForeignNext => {
                 let service = *self.random.pick(&LONG)?;
                 let name = format!("{}.next", self.stack.container(service));
@@ -182,7 +183,8 @@ impl Life<'_> {
                     self.perform(Break)?;
                     self.pass(Duration::from_secs(2));
                 }
-                let broken: Vec<_> = self.manifests.services.iter().filter(|s| s.broken.is_some()).map(|s| s.name).collect();
+                let broken: Vec<_> =
+                    self.manifests.services.iter().filter(|s| s.broken.is_some()).map(|s| s.name).collect();
                 for name in &broken {
                     self.manifests.of(name).broken = None;
                     self.write(name);
@@ -234,13 +236,12 @@ impl Life<'_> {
             }
             AskResume => {
                 let first = lock(&self.witness.state).suspended.keys().next().cloned();
-                let service = match first {
-                    Some(service) => service,
-                    None => {
-                        let service = self.perform(AskSuspend)?;
-                        self.pass(Duration::from_secs(1));
-                        service
-                    }
+                let service = if let Some(service) = first {
+                    service
+                } else {
+                    let service = self.perform(AskSuspend)?;
+                    self.pass(Duration::from_secs(1));
+                    service
                 };
                 lock(&self.witness.state).suspended.remove(&service);
                 self.ask("resume", &service)?;
@@ -262,7 +263,7 @@ impl Life<'_> {
     }
 
     /// To a container of one of these services that is so: `@` is its name.
-    fn to_one(
+    fn one_of(
         &mut self,
         services: &[&'static str],
         is_so: impl Fn(&Container) -> bool,

@@ -1,6 +1,6 @@
 //! The quiet after it, and what must be so then.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -42,7 +42,7 @@ impl Life<'_> {
 
     /// Until everything is as described. What was refused while it was disturbed is tried again, as its status asks.
     pub fn settle(&mut self) {
-        let mut retried = BTreeSet::new();
+        let mut refused = BTreeMap::new();
         let mut last = Value::Null;
         let converged = self.until(CONVERGES, "everything to be as described", |life| {
             life.tend_daemon();
@@ -52,7 +52,13 @@ impl Life<'_> {
             }
             for name in SERVICES {
                 let is_refused = service(&status, name).is_some_and(|s| s["phase"] == "RolledBack");
-                if is_refused && retried.insert(name) {
+                if !is_refused {
+                    continue;
+                }
+                // What was edited a moment ago may not have been read yet.
+                let seen: &mut usize = refused.entry(name).or_default();
+                *seen += 1;
+                if *seen == 15 {
                     let ran = life.run(&["retry", name]);
                     life.trace.add("calm", &format!("retry {name}: {:?}", ran.code));
                 }

@@ -83,7 +83,10 @@ impl Witness {
         let service = found.filter(|_| created.is_none()).map_or(created, |c| c.service(&self.stack));
         let Some(service) = service else {
             let not_ours = found.filter(|_| call.verb != "create");
-            return not_ours.map(|c| format!("P4: {} of {}, which is not ours", call.verb, c.name)).into_iter().collect();
+            return not_ours
+                .map(|c| format!("P4: {} of {}, which is not ours", call.verb, c.name))
+                .into_iter()
+                .collect();
         };
         let mut state = lock(&self.state);
         if let Some(other) = state.in_flight.iter().find_map(|(line, of)| (of == service).then_some(line)) {
@@ -118,7 +121,7 @@ impl Witness {
             return None;
         }
         // One that never served is made anew where it cannot be started.
-        let inspected = get(&self.socket, &format!("/containers/{}/json", gone.id))?;
+        let inspected = tokio::task::block_in_place(|| get(&self.socket, &format!("/containers/{}/json", gone.id)))?;
         let served = gone.state != "created" && gone.state != "dead" && text(&inspected["State"]["Error"]).is_empty();
         let promise = if state.may_be_whole() { "P9" } else { "P5, P6" };
         served.then(|| format!("{promise}: nothing is left of {service}, which is described"))

@@ -92,13 +92,10 @@ fn interfere(life: &mut Life<'_>, seconds: u64) {
 fn run(stack: &Stack, seed: u64, seconds: u64, trace: &Arc<Trace>) {
     let Some(mut life) = Life::begin(stack, seed, trace) else { return };
     interfere(&mut life, seconds);
-    let steps: [&dyn Fn(&mut Life<'_>); 5] = [
-        &|life| life.calm(),
-        &|life| life.settle(),
-        &|life| life.takes_back(),
-        &|life| life.settle(),
-        &|life| life.rest(Duration::from_secs(if seconds < FULL { 5 } else { 20 })),
-    ];
+    let steps: [&dyn Fn(&mut Life<'_>); 5] =
+        [&|life| life.calm(), &|life| life.settle(), &|life| life.takes_back(), &|life| life.settle(), &|life| {
+            life.rest(Duration::from_secs(if seconds < FULL { 5 } else { 20 }));
+        }];
     for step in steps {
         if trace.violation().is_none() {
             step(&mut life);

@@ -20,7 +20,8 @@ pub const LONG: [&str; 5] = ["db", "api", "web", "worker", "cache"];
 pub const LEAVES: [&str; 3] = ["web", "worker", "cache"];
 
 /// The image tells whether it listens.
-const SERVES: &str = "command: [sh, -c, \"test -n \\\"$DEAF\\\" && exec sleep 1000000; exec httpd -f -p 7000 -h /etc\"]";
+const SERVES: &str =
+    "command: [sh, -c, \"test -n \\\"$DEAF\\\" && exec sleep 1000000; exec httpd -f -p 7000 -h /etc\"]";
 const PROBE: &str = "probes: { startup: { tcp: { port: 7000 } }, readiness: { tcp: { port: 7000 }, interval: 1s } }";
 
 /// Ways in which a file is no manifest.
@@ -102,8 +103,7 @@ impl Manifests {
             "apiVersion: env-manager.dev/v1\nkind: Network\nmetadata: { name: back }\n\
              spec: { name: \"${SCOPE}-back\" }\n",
         );
-        let service =
-            |name| Service { name, image: APPS[0], round: 1, file: 1, memory: 64, gone: false, broken: None };
+        let service = |name| Service { name, image: APPS[0], round: 1, file: 1, memory: 64, gone: false, broken: None };
         let manifests = Self { services: SERVICES.map(service).into(), away: false };
         for service in &manifests.services {
             manifests.write(stack, service.name);

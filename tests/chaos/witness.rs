@@ -39,7 +39,8 @@ pub struct Witness {
 
 impl Witness {
     pub fn world(&self) -> Option<World> {
-        World::read(&self.socket)
+        // The engine may be frozen: nobody else is to wait for it.
+        tokio::task::block_in_place(|| World::read(&self.socket))
     }
 
     /// By a container's name, parts of replacements included.
@@ -99,9 +100,10 @@ impl Witness {
     pub async fn listen(self: Arc<Self>) {
         let mut since: Option<String> = None;
         loop {
-            let client = self.socket.to_str().and_then(|socket| {
-                bollard::Docker::connect_with_unix(socket, 120, bollard::API_DEFAULT_VERSION).ok()
-            });
+            let client = self
+                .socket
+                .to_str()
+                .and_then(|socket| bollard::Docker::connect_with_unix(socket, 120, bollard::API_DEFAULT_VERSION).ok());
             if let Some(client) = client {
                 let negotiated = client.negotiate_version().await;
                 if let Ok(client) = negotiated {
@@ -143,7 +145,9 @@ impl Witness {
         let short: String = id.chars().take(12).collect();
         let more: String = [("exitCode", "code"), ("signal", "signal"), ("oldName", "was"), ("container", "container")]
             .into_iter()
-            .filter_map(|(key, word)| Some(format!(", {word} {}", attributes.get(key)?.chars().take(60).collect::<String>())))
+            .filter_map(|(key, word)| {
+                Some(format!(", {word} {}", attributes.get(key)?.chars().take(60).collect::<String>()))
+            })
             .collect();
         self.trace.add("engine", &format!("{kind} {action} {} {short}{more}", attribute("name")));
     }

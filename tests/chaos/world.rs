@@ -70,11 +70,8 @@ impl World {
         let networks = get(socket, "/networks")?;
         let volumes = get(socket, "/volumes")?;
         let all = |of: &Value| of.as_array().cloned().unwrap_or_default();
-        let object = |of: &Value, id: &str| Object {
-            id: text(&of[id]),
-            name: text(&of["Name"]),
-            labels: labels_of(of),
-        };
+        let object =
+            |of: &Value, id: &str| Object { id: text(&of[id]), name: text(&of["Name"]), labels: labels_of(of) };
         Some(Self {
             containers: all(&containers).iter().map(container).collect(),
             networks: all(&networks).iter().map(|n| object(n, "Id")).collect(),
@@ -112,7 +109,7 @@ fn labels_of(of: &Value) -> BTreeMap<String, String> {
 /// `None`: the engine is away, or has no such thing.
 pub fn get(socket: &Path, path: &str) -> Option<Value> {
     let mut stream = UnixStream::connect(socket).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     // Of that version an answer comes in one piece.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").ok()?;
     let mut answer = String::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use env_manager::engine::Engine;
 use env_manager::resource::container::ContainerId;
 use env_manager::resource::observed::RunState;
-use env_manager::resource::spec::{ContainerSpec, RestartPolicy};
+use env_manager::resource::spec::{ContainerSpec, RestartPolicy, VolumeSpec};
 
 use crate::rig::{Behaves, Real, Rig, Simulated};
 use crate::stack::engine::eventually;
@@ -46,10 +46,15 @@ fn is_started(was: Was, policy: RestartPolicy, behaves: Behaves, in_order: bool)
     again && !matches!(was, Was::Created | Was::StoppedForGood)
 }
 
+fn a_volume(rig: &impl Rig) -> VolumeSpec {
+    VolumeSpec { name: rig.name("data"), external: false, driver: None, driver_opts: BTreeMap::new() }
+}
+
 /// Containers by how they stood, and whether they are to run afterwards.
 type Expected = BTreeMap<String, (ContainerId, bool)>;
 
 async fn before_the_restart(rig: &impl Rig, in_order: bool) -> Expected {
+    rig.engine().create_volume(&a_volume(rig), &rig.labels()).await.unwrap();
     let mut expected = Expected::new();
     for was in [Was::Created, Was::Running, Was::Stopped, Was::StoppedForGood, Was::Ended] {
         for policy in POLICIES {
@@ -80,6 +85,9 @@ async fn before_the_restart(rig: &impl Rig, in_order: bool) -> Expected {
 }
 
 async fn after_the_restart(rig: &impl Rig, expected: Expected) {
+    // Docker 20.10 forgets its labels in the answer to this, and nowhere else.
+    let again = rig.engine().create_volume(&a_volume(rig), &rig.labels()).await.unwrap();
+    assert_eq!(again.labels, rig.labels(), "whose volume it is");
     let differing = async || {
         let mut differing = BTreeMap::new();
         for (part, (id, is_to_run)) in &expected {

@@ -113,8 +113,13 @@ impl Docker {
             labels: Some(labels.clone().into_iter().collect()),
             cluster_volume_spec: None,
         };
-        let answer = self.call(Call::CreateVolume, name, self.client.create_volume(request)).await?;
-        Ok(volume(answer))
+        let answer = volume(self.call(Call::CreateVolume, name, self.client.create_volume(request)).await?);
+        if answer.labels == *labels {
+            return Ok(answer);
+        }
+        // Of one that was there before the engine was started, the answer has no labels; the list has them.
+        let listed = self.volumes(&ObjectFilter::Names(vec![name.clone()])).await?;
+        Ok(listed.into_iter().find(|v| v.name == *name).unwrap_or(answer))
     }
 
     pub(super) async fn drop_volume(&self, name: &str) -> Result<()> {
