@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::life::Life;
-use crate::model::{APPS, DEAF, LEAVES, LONG, Manifests, SERVICES};
+use crate::model::{APPS, DEAF, LEAVES, LONG, Manifests, SERVICES, Service};
 use crate::stack::engine::IMAGE;
 use crate::trace::lock;
 use crate::witness::{CANARY, FOREIGN};
@@ -229,7 +229,7 @@ impl Life<'_> {
                 Some(format!("{started}, to die at its call {at}; {}", edits.join(", ")))
             }
             AskSuspend => {
-                let service = *self.random.pick(&LONG)?;
+                let service = self.described_and_not_suspended()?;
                 self.ask("suspend", service)?;
                 lock(&self.witness.state).suspended.insert(service.to_owned(), Instant::now());
                 Some(service.to_owned())
@@ -243,12 +243,14 @@ impl Life<'_> {
                     self.pass(Duration::from_secs(1));
                     service
                 };
-                lock(&self.witness.state).suspended.remove(&service);
+                // From now on it may be touched.
+                lock(&self.witness.state).suspended.insert(service.clone(), Instant::now());
                 self.ask("resume", &service)?;
+                lock(&self.witness.state).suspended.remove(&service);
                 Some(service)
             }
             AskRestart => {
-                let service = *self.random.pick(&LONG)?;
+                let service = self.described_and_not_suspended()?;
                 lock(&self.witness.state).restart_asked.insert(service.to_owned(), Instant::now());
                 self.ask("restart", service)?;
                 Some(service.to_owned())
@@ -396,9 +398,16 @@ impl Life<'_> {
         format!("the daemon was away for {} ms", away.as_millis())
     }
 
+    fn described_and_not_suspended(&mut self) -> Option<&'static str> {
+        let suspended: Vec<_> = lock(&self.witness.state).suspended.keys().cloned().collect();
+        let is_so = |s: &&Service| !s.gone && LONG.contains(&s.name) && !suspended.iter().any(|other| other == s.name);
+        let services: Vec<_> = self.manifests.services.iter().filter(is_so).map(|s| s.name).collect();
+        self.random.pick(&services).copied()
+    }
+
     /// Of the daemon, which may have to start first.
     fn ask(&mut self, verb: &str, service: &str) -> Option<()> {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(10);
         loop {
             self.tend_daemon();
             let ran = self.run(&[verb, service]);
@@ -406,7 +415,7 @@ impl Life<'_> {
                 return Some(());
             }
             if Instant::now() >= end {
-                self.trace.fail(format!("{verb} {service} was refused: {ran}"));
+                self.trace.add("act", &format!("{verb} {service} is refused: {}", ran.err.trim()));
                 return None;
             }
             self.pass(Duration::from_millis(200));

@@ -29,6 +29,7 @@ impl Life<'_> {
         for paused in self.docker(&["ps", "-q", "--filter", "status=paused"]).unwrap_or_default().lines() {
             let _ = self.docker(&["unpause", paused]);
         }
+        self.repair_manifests();
         let suspended = std::mem::take(&mut lock(&self.witness.state).suspended);
         for service in suspended.keys() {
             let resumed = self.until(Duration::from_secs(20), "an answer to resume", |life| {
@@ -36,7 +37,6 @@ impl Life<'_> {
             });
             self.trace.add("calm", &format!("resume {service}: {resumed:?}"));
         }
-        self.repair_manifests();
         self.trace.add("calm", "nothing more is done from outside");
     }
 
