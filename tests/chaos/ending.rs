@@ -9,7 +9,6 @@ use crate::judge::left_over;
 use crate::life::Life;
 use crate::model::{DEAF, LONG, SERVICES};
 use crate::running::service;
-use crate::stack::text;
 use crate::trace::lock;
 
 /// Everything is as described so long after the last disturbance.
@@ -47,7 +46,8 @@ impl Life<'_> {
         let converged = self.until(CONVERGES, "everything to be as described", |life| {
             life.tend_daemon();
             let status = life.status()?;
-            if status["converged"] == true {
+            // Also of manifests that were edited a moment ago, and not read yet.
+            if status["converged"] == true && life.run(&["plan", "-o", "json"]).code == Some(0) {
                 return Some(());
             }
             for name in SERVICES {
@@ -86,10 +86,6 @@ impl Life<'_> {
                 self.trace.fail(format!("P14: {name} is said to be converged, and is {container:?}"));
             }
         }
-        let plan = self.run(&["plan", "-o", "json"]);
-        if plan.code != Some(0) {
-            self.trace.fail(format!("P14: it is converged, and yet: {plan}"));
-        }
     }
 
     /// P9, undisturbed: one that does not become ready is taken back, and the one before serves again.
@@ -122,11 +118,12 @@ impl Life<'_> {
         if !seen.is_empty() {
             self.trace.fail(format!("P3: at rest, and yet: {seen:#?}"));
         }
-        let still = self.status().is_some_and(|status| status["converged"] == true);
-        if !still {
-            let said = self.status().map(|status| text(&status)).unwrap_or_default();
-            self.trace.fail(format!("P3: no longer converged at rest: {said}"));
+        let status = self.status().unwrap_or_default();
+        let plan = self.run(&["plan", "-o", "json"]);
+        if status["converged"] != true || plan.code != Some(0) {
+            self.trace.fail(format!("P3, P14: no longer as described at rest: {status:#}\n{plan}"));
         }
+        self.is_as_described();
         self.tend_daemon();
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use env_manager::resource::labels::part_of;
+use env_manager::resource::labels::{FAILED, OLD, part_of};
 use tokio::time::Instant;
 
 use crate::calls::Call;
@@ -38,7 +38,10 @@ pub struct State {
     pub stays: BTreeMap<String, String>,
     /// The volume has been marked.
     pub marked: bool,
-    /// Times that a new revision was taken back.
+    /// How often each was called by the daemon.
+    pub calls: BTreeMap<String, u64>,
+    /// Containers that were set aside for a new one, and new ones that were taken back.
+    pub replaced: u64,
     pub refused: u64,
 }
 
@@ -102,7 +105,11 @@ impl Witness {
             verdicts.push(format!("P19: {service} is suspended"));
         }
         match call.verb.as_str() {
-            "rename" if call.argument("name").is_some_and(|name| name.ends_with(".failed")) => state.refused += 1,
+            "rename" => match call.argument("name").and_then(part_of) {
+                Some(OLD) => state.replaced += 1,
+                Some(FAILED) => state.refused += 1,
+                _ => {}
+            },
             "remove" => {
                 if call.is("v") {
                     verdicts.push(format!("P7: removes {} with its volumes", container.name));
@@ -206,7 +213,7 @@ pub fn left_over(world: &World, stack: &str) -> Vec<String> {
     let is_expected = |c: &Container| {
         let name = c.name.strip_prefix(stack).and_then(|n| n.strip_prefix('-')).unwrap_or_default();
         // Refused, and kept for its logs.
-        let refused = name.strip_suffix(".failed").is_some_and(|n| SERVICES.contains(&n)) && c.state != "running";
+        let refused = name.strip_suffix(FAILED).is_some_and(|n| SERVICES.contains(&n)) && c.state != "running";
         SERVICES.contains(&name) || refused
     };
     let ours = world.containers.iter().filter(|c| c.service(stack).is_some() && !is_expected(c));

@@ -1,6 +1,7 @@
 //! A stack on an engine of its own, below a daemon whose calls pass by the witness.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub struct Life<'a> {
     pub daemon: Option<Daemon<'a>>,
     /// It is to die by itself.
     pub armed: bool,
+    started: Instant,
     pub trace: Arc<Trace>,
     pub witness: Arc<Witness>,
     pub manifests: Manifests,
@@ -68,6 +70,7 @@ impl<'a> Life<'a> {
             stack,
             daemon: None,
             armed: false,
+            started: Instant::now(),
             trace: Arc::clone(trace),
             witness,
             manifests: Manifests::new(stack),
@@ -147,7 +150,7 @@ impl<'a> Life<'a> {
         }
         let command = self.beside(command, &self.proxy.socket);
         self.daemon = Some(self.stack.daemon_begun(command));
-        self.armed = dies.is_some();
+        (self.armed, self.started) = (dies.is_some(), Instant::now());
     }
 
     pub fn kill_daemon(&mut self) {
@@ -162,7 +165,9 @@ impl<'a> Life<'a> {
         let Some(daemon) = self.daemon.take() else { return };
         daemon.signal("TERM");
         let end = daemon.end();
-        if !end.success() && !self.armed {
+        // It does not listen for the signal from its first moment on.
+        let is_young = self.started.elapsed() < Duration::from_secs(2) && end.signal() == Some(15);
+        if !end.success() && !self.armed && !is_young {
             self.trace.fail(format!("P12: the daemon ended badly: {end}"));
         }
         self.witness.daemon_died();

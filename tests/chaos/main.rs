@@ -104,8 +104,19 @@ fn run(stack: &Stack, seed: u64, seconds: u64, trace: &Arc<Trace>) {
     if trace.violation().is_none() {
         life.end_daemon();
     }
-    let refused = lock(&life.witness.state).refused;
-    println!("{} kinds: {}; {refused} revisions were taken back", life.counts.len(), counts(&life.counts));
+    if let Some(panic) =
+        std::fs::read_to_string(stack.home().join("daemon.log")).ok().filter(|log| log.contains("panicked at"))
+    {
+        trace.fail(format!(
+            "P12: a daemon panicked: {}",
+            panic.lines().find(|l| l.contains("panicked at")).unwrap_or_default()
+        ));
+    }
+    let state = lock(&life.witness.state);
+    let acts = life.counts.iter().map(|(kind, count)| (format!("{kind:?}"), *count));
+    println!("{} kinds of acts: {}", life.counts.len(), counts(acts));
+    println!("calls of the daemon: {}", counts(state.calls.clone()));
+    println!("containers replaced: {}, revisions taken back: {}", state.replaced, state.refused);
     let missing: Vec<_> = Kind::ALL.iter().map(|(kind, _)| kind).filter(|k| !life.counts.contains_key(k)).collect();
     if seconds >= FULL && !missing.is_empty() && trace.violation().is_none() {
         trace.fail(format!("never occurred, so nothing is known of it: {missing:?}"));

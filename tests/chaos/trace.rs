@@ -1,7 +1,5 @@
 //! What happened, line by line, and where it is left for people.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,11 +68,7 @@ impl Trace {
     }
 }
 
-/// How often each kind occurred.
-pub fn counts<K: Ord + std::fmt::Debug>(of: &BTreeMap<K, u64>) -> String {
-    let mut out = String::new();
-    for (kind, count) in of {
-        let _ = write!(out, "{}{kind:?} {count}", if out.is_empty() { "" } else { ", " });
-    }
-    out
+/// How often each occurred.
+pub fn counts(of: impl IntoIterator<Item = (String, u64)>) -> String {
+    of.into_iter().map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
 }

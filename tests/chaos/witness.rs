@@ -78,6 +78,7 @@ impl Witness {
         let name = container.map_or(call.target.clone(), |c| format!("{} ({})", c.name, c.state));
         let to = call.argument("name").filter(|_| call.verb == "rename").map(|n| format!(" to {n}"));
         self.trace.add("we", &format!("{} {} {name}{}", call.verb, call.kind, to.unwrap_or_default()));
+        *lock(&self.state).calls.entry(format!("{} {}", call.verb, call.kind)).or_default() += 1;
         let verdicts = self.judge(line, call, world.as_ref());
         for verdict in verdicts {
             self.trace.fail(format!("{verdict} ({} {name})", call.verb));
@@ -123,7 +124,8 @@ impl Witness {
 
     fn heard(&self, event: &EventMessage) {
         let action = event.action.clone().unwrap_or_default();
-        if action.starts_with("exec_") || action.starts_with("archive-path") {
+        // Probes, and looks at the files of what is stopped.
+        if ["exec_", "archive-path", "mount", "unmount"].iter().any(|reads| action.starts_with(reads)) {
             return;
         }
         let kind = event.typ.as_ref().map(ToString::to_string).unwrap_or_default();
