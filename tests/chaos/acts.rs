@@ -83,7 +83,7 @@ impl Kind {
         (EngineKilled, 1),
         (EngineRestarted, 1),
         (EngineFrozen, 1),
-        (Edit, 4),
+        (Edit, 6),
         (EditToDeaf, 1),
         (Break, 1),
         (Repair, 1),
@@ -192,10 +192,12 @@ impl Life<'_> {
                 Some(broken.join(" "))
             }
             RemoveManifest => {
+                // Nothing goes while anything is broken.
+                let broken = if self.random.one_in(2) { self.perform(Break) } else { None };
                 let service = *self.random.pick(&LEAVES)?;
                 self.manifests.of(service).gone = true;
                 self.write(service);
-                Some(service.to_owned())
+                Some(format!("{service}{}", broken.map(|what| format!(", after {what}")).unwrap_or_default()))
             }
             AddManifest => {
                 if self.manifests.services.iter().all(|s| !s.gone) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::judge::left_over;
+use crate::judge::{SERVES, left_over};
 use crate::life::Life;
 use crate::model::{DEAF, LONG, SERVICES};
 use crate::running::service;
@@ -86,6 +86,16 @@ impl Life<'_> {
                 self.trace.fail(format!("P14: {name} is said to be converged, and is {container:?}"));
             }
         }
+    }
+
+    /// Everything is replaced, undisturbed: what P9 says of it is judged as it passes by.
+    pub fn roll_out(&mut self) {
+        self.pass(SERVES + Duration::from_secs(1));
+        for name in SERVICES {
+            self.manifests.of(name).round += 1;
+            self.write(name);
+        }
+        self.trace.add("calm", "everything is to be replaced");
     }
 
     /// P9, undisturbed: one that does not become ready is taken back, and the one before serves again.

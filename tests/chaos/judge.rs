@@ -16,7 +16,7 @@ use crate::world::{Container, Object, World, get};
 /// What is done to a service so shortly after an act of the test may have been decided before it.
 const DISTURBED: Duration = Duration::from_secs(3);
 /// A container that has run for so long is one that updates must not take away.
-const SERVES: Duration = Duration::from_secs(8);
+pub const SERVES: Duration = Duration::from_secs(5);
 /// An engine that was ended is as before after this.
 const SHAKEN: Duration = Duration::from_secs(15);
 

@@ -49,6 +49,10 @@ const SECONDS: u64 = 20;
 /// Shorter runs need not meet everything.
 const FULL: u64 = 120;
 
+/// At rest it stays at rest.
+const REST: Duration = Duration::from_secs(20);
+const SHORT_REST: Duration = Duration::from_secs(5);
+
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a number")))
@@ -92,10 +96,15 @@ fn interfere(life: &mut Life<'_>, seconds: u64) {
 fn run(stack: &Stack, seed: u64, seconds: u64, trace: &Arc<Trace>) {
     let Some(mut life) = Life::begin(stack, seed, trace) else { return };
     interfere(&mut life, seconds);
-    let steps: [&dyn Fn(&mut Life<'_>); 5] =
-        [&|life| life.calm(), &|life| life.settle(), &|life| life.takes_back(), &|life| life.settle(), &|life| {
-            life.rest(Duration::from_secs(if seconds < FULL { 5 } else { 20 }));
-        }];
+    let steps: [&dyn Fn(&mut Life<'_>); 7] = [
+        &|life| life.calm(),
+        &|life| life.settle(),
+        &|life| life.roll_out(),
+        &|life| life.settle(),
+        &|life| life.takes_back(),
+        &|life| life.settle(),
+        &|life| life.rest(if seconds < FULL { SHORT_REST } else { REST }),
+    ];
     for step in steps {
         if trace.violation().is_none() {
             step(&mut life);
@@ -104,13 +113,9 @@ fn run(stack: &Stack, seed: u64, seconds: u64, trace: &Arc<Trace>) {
     if trace.violation().is_none() {
         life.end_daemon();
     }
-    if let Some(panic) =
-        std::fs::read_to_string(stack.home().join("daemon.log")).ok().filter(|log| log.contains("panicked at"))
-    {
-        trace.fail(format!(
-            "P12: a daemon panicked: {}",
-            panic.lines().find(|l| l.contains("panicked at")).unwrap_or_default()
-        ));
+    let log = std::fs::read_to_string(stack.home().join("daemon.log")).unwrap_or_default();
+    if let Some(line) = log.lines().find(|line| line.contains("panicked at")) {
+        trace.fail(format!("P12: a daemon panicked: {line}"));
     }
     let state = lock(&life.witness.state);
     let acts = life.counts.iter().map(|(kind, count)| (format!("{kind:?}"), *count));
@@ -131,10 +136,10 @@ fn random_interference_violates_no_promise() {
     let stack = Stack::new("chaos");
     let ended = catch_unwind(AssertUnwindSafe(|| run(&stack, seed, seconds, &trace)));
     let violation = trace.violation();
+    let folder = trace.leave(seed, stack.home());
     if ended.is_ok() && violation.is_none() {
         return;
     }
-    let folder = trace.leave(seed, stack.home());
     println!(
         "seed {seed}: {}\nacts, calls, events and the daemon's log are in {}\nagain: SEED={seed} SECONDS={seconds} make chaos",
         violation.as_deref().unwrap_or("the run itself ended"),

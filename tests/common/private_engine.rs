@@ -180,6 +180,8 @@ impl PrivateEngine {
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-KILL", &self.first]).status();
+        // What is paused dies when it goes on (version 1), and the first process waits for it.
+        thaw(&Path::new("/sys/fs/cgroup/freezer").join(self.name()));
         // First nsenter: where it is stopped it reaps nobody, and the first process waits for that.
         if let Some(mut dockerd) = self.dockerd.take() {
             let _ = dockerd.kill();
@@ -193,6 +195,15 @@ impl Drop for PrivateEngine {
             remove_tree(&controller.join(self.name()));
         }
     }
+}
+
+fn thaw(folder: &Path) {
+    for entry in read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            thaw(&entry.path());
+        }
+    }
+    let _ = write(folder.join("freezer.state"), "THAWED");
 }
 
 /// Folders of cgroups hold files that go with them.
