@@ -130,8 +130,12 @@ impl Witness {
         // One that never served is made anew where it cannot be started.
         let inspected = tokio::task::block_in_place(|| get(&self.socket, &format!("/containers/{}/json", gone.id)))?;
         let served = gone.state != "created" && gone.state != "dead" && text(&inspected["State"]["Error"]).is_empty();
-        let promise = if state.may_be_whole() { "P9" } else { "P5, P6" };
-        served.then(|| format!("{promise}: nothing is left of {service}, which is described"))
+        served.then(|| match state.sources.last() {
+            Some(newest) if newest.described.contains(service) => {
+                format!("P9: nothing is left of {service}, which is described")
+            }
+            _ => format!("P5, P6: {service} is pruned, and no source that nobody describes it in was whole"),
+        })
     }
 
     fn judge_network(&self, call: &Call, world: &World) -> Option<String> {
