@@ -124,7 +124,13 @@ impl Witness {
 
     /// P5, P6, P9: the last container of a service.
     fn removal(&self, state: &State, service: &str, gone: &Container, others: &[&Container]) -> Option<String> {
-        if !others.is_empty() || state.is_disturbed(service) || state.may_be_pruned(service) {
+        if state.is_disturbed(service) || state.may_be_pruned(service) {
+            return None;
+        }
+        if gone.name.ends_with(OLD) && gone.image != DEAF && others.len() == 1 && others[0].image == DEAF {
+            return Some(format!("P9: {} goes, and the new one is never ready", gone.name));
+        }
+        if !others.is_empty() {
             return None;
         }
         // One that never served is made anew where it cannot be started.
