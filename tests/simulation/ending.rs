@@ -78,7 +78,6 @@ impl Life {
             return;
         }
         let busy = lock(&self.checks).busy_at_rest();
-        let set = lock(&self.checks).newest().map(Arc::clone).unwrap_or_default();
         let world = self.engine.world();
         let view = self.view(&world);
         let set = lock(&self.checks).newest().map(Arc::clone).unwrap_or_default();
