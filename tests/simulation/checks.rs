@@ -219,7 +219,8 @@ impl Checks {
         };
         match status.phase {
             Phase::RolledBack => drop(self.rolled_back.insert(key.name.to_string())),
-            _ => drop(self.rolled_back.remove(&*key.name)),
+            Phase::Ready | Phase::Stopped | Phase::Terminating => drop(self.rolled_back.remove(&*key.name)),
+            _ => {}
         }
         let facts = facts(status);
         let mut held = |condition| {
@@ -287,6 +288,12 @@ impl Checks {
         let id = after.id.0.to_string();
         if after.name.ends_with(NEXT) {
             self.replacements.insert(id.clone());
+        }
+        if call.operation == "rename container"
+            && after.name.ends_with(FAILED)
+            && let Some(service) = service_of(after)
+        {
+            self.rolled_back.insert(service.to_owned());
         }
         match call.operation {
             "start container" => {
