@@ -119,7 +119,7 @@ impl Manifests {
         Source {
             from: Instant::now(),
             described: self.services.iter().filter(|s| !self.away && !s.gone).map(|s| s.name).collect(),
-            whole: !self.away && self.services.iter().all(|s| s.broken.is_none()),
+            whole: !self.away && self.services.iter().all(|s| s.gone || s.broken.is_none()),
         }
     }
 

@@ -8,6 +8,7 @@ use env_manager::engine::sim::{Call, ContainerView, World};
 use env_manager::resource::ResourceKey;
 use env_manager::resource::desired::Service;
 use env_manager::resource::labels::{self, NEXT, OLD};
+use env_manager::resource::adoption::COMPOSE_SERVICE;
 use env_manager::resource::observed::RunState;
 use env_manager::resource::spec::{DependencyCondition, DesiredState};
 
@@ -185,16 +186,22 @@ impl Checks {
         if self.restart_asked.contains_key(service) || self.was_just_taken(at, service) {
             return None;
         }
+        // What it is restarted with was started after it. It may have been decided before the manifest broke.
+        let described = read.set.resources.get(&ResourceKey::service(service)).and_then(|spec| spec.as_service());
+        let with = described.iter().flat_map(|s| &s.spec.depends_on).filter(|d| d.restart).map(|d| d.service.as_str());
+        let later = |c: &ContainerView| c.started_at > ended.started_at;
+        // It may be somebody else's that is observed.
+        let is_of = |c: &ContainerView, name: &str| match service_of(c) {
+            Some(service) => service == name,
+            None => c.name == name || c.labels.get(COMPOSE_SERVICE).is_some_and(|s| s == name),
+        };
+        if with.into_iter().any(|d| world.containers.values().any(|c| is_of(c, d) && later(c))) {
+            return None;
+        }
         let Some(spec) = self.known.get(service) else {
             return Some(format!("P9: stopped {service}, whose manifest is broken and which served"));
         };
         if spec.spec.state == DesiredState::Stopped {
-            return None;
-        }
-        // What it is restarted with was started after it.
-        let with = spec.spec.depends_on.iter().filter(|d| d.restart).map(|d| d.service.as_str());
-        let later = |c: &ContainerView| c.started_at > ended.started_at;
-        if with.into_iter().any(|d| world.containers.values().any(|c| service_of(c) == Some(d) && later(c))) {
             return None;
         }
         let image = world.tags.get(spec.spec.container.image.as_str());

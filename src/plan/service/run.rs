@@ -233,7 +233,8 @@ impl<'a> Run<'a> {
 
     /// It runs as the spec asks, but for what can be mended in place.
     fn up(&self, d: &mut Draft<'_>, current: &Container) {
-        if let Some(next) = self.cast.next {
+        // With its manifest broken nobody knows whether it is still wanted (P5).
+        if let Some(next) = self.cast.next.filter(|_| self.measure != Measure::Nothing) {
             // The spec went back to what runs.
             let steps = discard(next, self.grace(), Cause::SpecChanged);
             return d.act(Action::Update, steps, said(Reason::Removing, "removing a replacement no longer wanted"));
