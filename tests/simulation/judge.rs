@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use env_manager::engine::sim::{Call, ContainerView, World};
 use env_manager::resource::ResourceKey;
+use env_manager::resource::adoption::COMPOSE_SERVICE;
 use env_manager::resource::desired::Service;
 use env_manager::resource::labels::{self, NEXT, OLD};
-use env_manager::resource::adoption::COMPOSE_SERVICE;
 use env_manager::resource::observed::RunState;
 use env_manager::resource::spec::{DependencyCondition, DesiredState};
 
