@@ -185,6 +185,8 @@ fn p09_a_new_one_that_never_serves_is_given_up_and_nobody_notices() {
     let before = site.stack.inspect("web");
     site.describe_slow("r1", "1h", "update: { progressDeadline: 2s }");
     daemon.service_is(&site.web(), "it is rolled back", |s| s["phase"] == "RolledBack" && s["ready"] == true);
+    // It is said as soon as it is decided; the one that is given up takes its time to stop.
+    soon("the one that was given up to be kept", || site.stack.containers().get("web.failed").cloned());
     let after = site.stack.inspect("web");
     let run = |seen: &Value| (text(&seen["Id"]), text(&seen["State"]["StartedAt"]));
     assert_eq!(run(&after), run(&before), "the same run of the same container");
