@@ -15,10 +15,27 @@ use crate::world::{Container, Object, World, get};
 
 /// What is done to a service so shortly after an act of the test may have been decided before it.
 const DISTURBED: Duration = Duration::from_secs(3);
+/// From the end of an answer to the moment at which it is noticed, at most.
+const ANSWERED: Duration = Duration::from_millis(100);
 /// A container that has run for so long is one that updates must not take away.
 pub const SERVES: Duration = Duration::from_secs(5);
 /// An engine that was ended is as before after this.
 const SHAKEN: Duration = Duration::from_secs(15);
+
+/// A call that is not answered yet, or whose answer has just been handed on.
+pub struct Flight {
+    service: String,
+    /// Since when another one for the service is under way, too.
+    overtaken: Option<(Instant, String)>,
+}
+
+impl Flight {
+    /// P2, once it is over: the answer may have been read before its end was noticed here.
+    pub fn was_overtaken(self, line: &str) -> Option<String> {
+        let (since, by) = self.overtaken?;
+        (since.elapsed() > ANSWERED).then(|| format!("P2: {by} was begun while another call was under way: {line}"))
+    }
+}
 
 #[derive(Default)]
 pub struct State {
@@ -32,8 +49,8 @@ pub struct State {
     pub serving: BTreeMap<String, Instant>,
     /// When the engine was last ended, started or frozen.
     pub shaken: Option<Instant>,
-    /// Calls of the daemon that are not answered yet, by their request lines: the service.
-    pub in_flight: BTreeMap<String, String>,
+    /// Calls of the daemon that are not answered yet, by their request lines.
+    pub in_flight: BTreeMap<String, Flight>,
     /// Ids of what is to stay: canaries and the named volume.
     pub stays: BTreeMap<String, String>,
     /// The volume has been marked.
@@ -92,10 +109,10 @@ impl Witness {
                 .collect();
         };
         let mut state = lock(&self.state);
-        if let Some(other) = state.in_flight.iter().find_map(|(line, of)| (of == service).then_some(line)) {
-            verdicts.push(format!("P2: it is begun while another call for {service} is under way: {other}"));
+        for other in state.in_flight.values_mut().filter(|other| other.service == service) {
+            other.overtaken.get_or_insert_with(|| (Instant::now(), line.to_owned()));
         }
-        state.in_flight.insert(line.to_owned(), service.to_owned());
+        state.in_flight.insert(line.to_owned(), Flight { service: service.to_owned(), overtaken: None });
         let (Some(world), Some(container)) = (world, found.filter(|_| created.is_none())) else { return verdicts };
         let others: Vec<_> =
             world.of(&self.stack, service).filter(|c| c.id != container.id && c.state != "removing").collect();

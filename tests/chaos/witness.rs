@@ -172,6 +172,9 @@ impl Rules for Passing {
     }
 
     fn over(&self, line: &str) {
-        lock(&self.0.state).in_flight.remove(line);
+        let flight = lock(&self.0.state).in_flight.remove(line);
+        if let Some(verdict) = flight.and_then(|flight| flight.was_overtaken(line)) {
+            self.0.trace.fail(verdict);
+        }
     }
 }
