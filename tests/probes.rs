@@ -181,7 +181,7 @@ impl Probing {
     ) -> ProbeState {
         let reached = tokio::time::timeout(Duration::from_mins(1), async {
             loop {
-                let state = self.prober.state(key, &target.container);
+                let state = self.prober.state(key, &target.container, target.started_at);
                 if is(&state) {
                     return state;
                 }
@@ -189,7 +189,7 @@ impl Probing {
             }
         });
         let Ok(state) = reached.await else {
-            let state = self.prober.state(key, &target.container);
+            let state = self.prober.state(key, &target.container, target.started_at);
             panic!("{key} was never {what}: {state:?} {:?}", self.prober.last(key, &target.container));
         };
         state
@@ -316,7 +316,7 @@ async fn an_exec_that_outlives_its_timeout_is_not_started_twice() {
         Duration::from_secs(30),
         eventually(async || {
             // Not an edge within two seconds of the first message: asked for instead.
-            runs_on(&probing.prober.state(&key, &target.container)).then_some(())
+            runs_on(&probing.prober.state(&key, &target.container, target.started_at)).then_some(())
         }),
     )
     .await
@@ -380,7 +380,7 @@ async fn a_port_that_is_published_and_never_listened_on_is_not_ready_after_ten_s
     }
     let ready = async {
         while let Some(key) = probing.edges.recv().await {
-            let state = probing.prober.state(&key, &id);
+            let state = probing.prober.state(&key, &id, by_address.started_at);
             if state.started || state.ready == Some(true) {
                 return (key, state);
             }
@@ -396,10 +396,11 @@ async fn a_port_that_is_published_and_never_listened_on_is_not_ready_after_ten_s
     }
     let deaf = ResourceKey::service("published-tcp");
     assert_eq!(
-        probing.prober.state(&deaf, &id).message,
+        probing.prober.state(&deaf, &id, by_address.started_at).message,
         "the published port accepts and hangs up: nothing listens behind it"
     );
-    assert_eq!(probing.prober.state(&ResourceKey::service("address-tcp"), &id).message, "connection refused");
+    let address = ResourceKey::service("address-tcp");
+    assert_eq!(probing.prober.state(&address, &id, by_address.started_at).message, "connection refused");
 }
 
 #[tokio::test]
@@ -420,7 +421,7 @@ async fn a_paused_container_is_not_ready_until_it_goes_on() {
     let at = SocketAddr::new(paused.addresses[0], SILENT);
     TcpStream::connect(at).await.expect("the kernel accepts for it");
     probing.prober.want(&key, std::slice::from_ref(&paused), &tcp);
-    let state = probing.prober.state(&key, &paused.container);
+    let state = probing.prober.state(&key, &paused.container, paused.started_at);
     assert_eq!((state.ready, state.message.as_str()), (Some(false), "the container is paused"));
     assert_eq!(probe_once(&scope.engine, &paused, &tcp).await.ready, Some(false));
 
@@ -444,7 +445,8 @@ async fn a_restart_begins_anew() {
     let second = target(&scope, &id).await;
     assert!(second.started_at > first.started_at);
     probing.prober.want(&key, std::slice::from_ref(&second), &http);
-    assert_eq!(probing.prober.state(&key, &id), ProbeState::default(), "nothing is known of the new run yet");
+    let state = probing.prober.state(&key, &id, second.started_at);
+    assert_eq!(state, ProbeState::default(), "nothing is known of the new run yet");
     probing.until(&key, &second, "ready again", is_ready).await;
 }
 

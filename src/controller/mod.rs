@@ -238,7 +238,7 @@ impl<E: Engine> Controller<E> {
         let shared = &self.shared;
         let gate = |(key, status): (ResourceKey, Arc<Status>)| {
             let container = status.container.as_ref().filter(|c| c.running)?;
-            let passed = shared.prober.state(&key, &container.id).started;
+            let passed = shared.prober.state(&key, &container.id, container.started_at).started;
             let gate = PassedGate { container: container.id.clone(), started_at: container.started_at? };
             passed.then(|| (key.name.to_string(), gate))
         };

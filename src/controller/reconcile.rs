@@ -281,7 +281,7 @@ impl<E: Engine> Shared<E> {
     }
 
     fn answers_of(&self, key: &ResourceKey, container: &Container) -> ProbeState {
-        self.prober.state_of_run(key, &container.id, container.started_at)
+        self.prober.state(key, &container.id, container.started_at)
     }
 
     /// Of the one that was started beside it, under whatever `containerName`.

@@ -156,18 +156,9 @@ impl<E: Engine> Prober<E> {
         self.lock().forget_but(key, &[]);
     }
 
-    /// What is known of this container; nothing where another one is watched, or none.
-    pub fn state(&self, key: &ResourceKey, container: &ContainerId) -> ProbeState {
-        self.lock().watches.get(&(key.clone(), container.clone())).map(Watch::state).unwrap_or_default()
-    }
-
-    /// The same, if this run of it is watched: what was learnt of an earlier one no longer holds.
-    pub fn state_of_run(
-        &self,
-        key: &ResourceKey,
-        container: &ContainerId,
-        started_at: Option<Timestamp>,
-    ) -> ProbeState {
+    /// What is known of this run of a container; nothing where another one is watched, or none: what was
+    /// learnt of an earlier one no longer holds.
+    pub fn state(&self, key: &ResourceKey, container: &ContainerId, started_at: Option<Timestamp>) -> ProbeState {
         let inner = self.lock();
         let watch = inner.watches.get(&(key.clone(), container.clone()));
         watch.filter(|w| w.target.started_at == started_at).map(Watch::state).unwrap_or_default()

@@ -346,7 +346,7 @@ async fn a_route_that_leads_nowhere_gives_way_to_the_next() {
     let key = ResourceKey::service("a");
     watcher.want(&key, std::slice::from_ref(&target), &probes);
     timeout(Duration::from_secs(30), async {
-        while watcher.state(&key, &target.container).ready != Some(true) {
+        while watcher.state(&key, &target.container, target.started_at).ready != Some(true) {
             edges.recv().await;
         }
     })

@@ -114,7 +114,7 @@ impl World {
     }
 
     fn state(&self, id: &str) -> ProbeState {
-        self.prober.state(&key(), &ContainerId::new(id))
+        self.prober.state(&key(), &ContainerId::new(id), target(id).started_at)
     }
 
     fn edge_count(&mut self) -> usize {
@@ -327,7 +327,7 @@ async fn what_an_earlier_run_answered_does_not_speak_for_the_next() {
     let w = world();
     w.prober.want(&key(), &[target("a")], &readiness(exec("ready")));
     w.pass(ms(10)).await;
-    let of_run = |at| w.prober.state_of_run(&key(), &ContainerId::new("a"), at);
+    let of_run = |at| w.prober.state(&key(), &ContainerId::new("a"), at);
     assert!(of_run(target("a").started_at).started);
     assert_eq!(of_run(Some(Timestamp(2))), ProbeState::default());
 }
@@ -339,9 +339,10 @@ async fn a_restart_forgets_everything() {
     w.pass(ms(10)).await;
     assert!(w.state("a").started);
     w.script.say("ready", Answer::Code(1, ""));
-    w.prober.want(&key(), &[Target { started_at: Some(Timestamp(2)), ..target("a") }], &readiness(exec("ready")));
+    let again = Target { started_at: Some(Timestamp(2)), ..target("a") };
+    w.prober.want(&key(), std::slice::from_ref(&again), &readiness(exec("ready")));
     w.pass(ms(10)).await;
-    let state = w.state("a");
+    let state = w.prober.state(&key(), &again.container, again.started_at);
     assert_eq!((state.started, state.ready), (false, None));
 }
 
