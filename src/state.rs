@@ -249,26 +249,10 @@ pub struct Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::spec::{Adopt, ContainerSpec, DesiredState, PullPolicy};
-    use crate::resource::update::Update;
+    use crate::resource::spec::ContainerSpec;
 
     fn spec(image: &str) -> ServiceSpec {
-        ServiceSpec {
-            container: ContainerSpec {
-                image: crate::resource::image::ImageRef::parse(image).unwrap(),
-                ..ContainerSpec::default()
-            },
-            pull_policy: PullPolicy::IfNotPresent,
-            required: true,
-            state: DesiredState::Running,
-            suspend: false,
-            depends_on: Vec::new(),
-            probes: crate::resource::probe::Probes::default(),
-            update: Update::default(),
-            stop_grace: std::time::Duration::from_secs(10),
-            adopt: Adopt::Never,
-            annotations: BTreeMap::new(),
-        }
+        ServiceSpec::plain(ContainerSpec::plain("redis", image))
     }
 
     #[test]

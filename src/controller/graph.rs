@@ -13,7 +13,7 @@ pub struct Graph {
     needs: BTreeMap<ResourceKey, Vec<(ResourceKey, DependencyCondition)>>,
     needed_by: BTreeMap<ResourceKey, BTreeSet<ResourceKey>>,
     /// Who is restarted with whom.
-    restarted_with: BTreeSet<(ResourceKey, ResourceKey)>,
+    restarted_with: BTreeMap<ResourceKey, BTreeSet<ResourceKey>>,
 }
 
 impl Graph {
@@ -38,8 +38,8 @@ impl Graph {
                 graph.needed_by.entry(needed.clone()).or_default().insert(key.clone());
             }
             let with = service.spec.depends_on.iter().filter(|d| d.restart);
-            let with = with.map(|d| (key.clone(), ResourceKey::service(d.service.as_str())));
-            graph.restarted_with.extend(with);
+            let with: BTreeSet<_> = with.map(|d| ResourceKey::service(d.service.as_str())).collect();
+            graph.restarted_with.insert(key.clone(), with);
             graph.needs.insert(key, needs.into_iter().collect());
         }
         graph
@@ -55,7 +55,7 @@ impl Graph {
 
     /// Whether `key` is restarted with what it needs.
     pub fn is_restarted_with(&self, key: &ResourceKey, needed: &ResourceKey) -> bool {
-        self.restarted_with.contains(&(key.clone(), needed.clone()))
+        self.restarted_with.get(key).is_some_and(|with| with.contains(needed))
     }
 
     /// These keys with what each needs before it; ties by key. Keys on a cycle come last.

@@ -21,11 +21,10 @@ use crate::resource::labels::SourceId;
 use crate::resource::observed::RunState;
 use crate::resource::probe::{Check, Probe, Probes};
 use crate::resource::spec::{
-    Adopt, ContainerSpec, Dependency, DependencyCondition, DesiredState, NetworkAttachment, NetworkSpec, PullPolicy,
-    RestartPolicy, ServiceSpec,
+    ContainerSpec, Dependency, DependencyCondition, DesiredState, NetworkAttachment, NetworkSpec, RestartPolicy,
+    ServiceSpec,
 };
 use crate::resource::status::{About, ContainerSummary, Phase, Reason, Status, StatusDraft};
-use crate::resource::update::Update;
 use crate::state::StateDir;
 use std::collections::BTreeSet;
 
@@ -45,31 +44,16 @@ fn service(name: &str, needs: &[(&str, DependencyCondition)]) -> ServiceSpec {
         failure_threshold: 1,
         success_threshold: 1,
     };
+    let attachment =
+        NetworkAttachment { network: "net".to_owned(), aliases: BTreeSet::new(), ipv4_address: None, priority: None };
+    let container = ContainerSpec { networks: vec![attachment], ..ContainerSpec::plain(name, IMAGE) };
     ServiceSpec {
-        container: ContainerSpec {
-            name: name.to_owned(),
-            image: ImageRef::parse(IMAGE).unwrap(),
-            networks: vec![NetworkAttachment {
-                network: "net".to_owned(),
-                aliases: BTreeSet::new(),
-                ipv4_address: None,
-                priority: None,
-            }],
-            ..ContainerSpec::default()
-        },
-        pull_policy: PullPolicy::IfNotPresent,
-        required: true,
-        state: DesiredState::Running,
-        suspend: false,
         depends_on: needs
             .iter()
             .map(|(name, condition)| Dependency { service: (*name).to_owned(), condition: *condition, restart: false })
             .collect(),
         probes: Probes { readiness: Some(probe), ..Probes::default() },
-        update: Update::default(),
-        stop_grace: Duration::from_secs(10),
-        adopt: Adopt::Never,
-        annotations: BTreeMap::new(),
+        ..ServiceSpec::plain(container)
     }
 }
 

@@ -68,8 +68,9 @@ impl Watch for () {}
 /// Takes the steps of a stage in order, and stops at the first that fails.
 ///
 /// `superseded` is asked before each step and after each wait for a permit, but for those from a stop to
-/// the start that follows it, and between two renames: given up there, nothing would serve for as long as nobody plans anew, as
-/// while the service is suspended or the daemon is away. A call is never cancelled in flight.
+/// the start that follows it, and between two renames: given up there, nothing would serve for as long as
+/// nobody plans anew, as while the service is suspended or the daemon is away. A call is never cancelled in
+/// flight.
 pub async fn execute<E: Engine>(
     engine: &E,
     stage: &Stage,

@@ -235,7 +235,8 @@ pub struct Step {
     pub cause: Cause,
 }
 
-/// One engine call each, but for [`Op::Reload`] and [`Op::Drain`]. There is no pull: pulls belong to the controller, since one serves many.
+/// One engine call each, but for [`Op::Reload`] and [`Op::Drain`]. There is no pull: pulls belong to the
+/// controller, since one serves many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     CreateContainer(Box<ContainerCreate>),

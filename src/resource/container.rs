@@ -61,7 +61,7 @@ pub struct ContainerCreate {
 pub struct Endpoint {
     pub attachment: NetworkAttachment,
     pub id: NetworkId,
-    /// Service name and `networkAliases`, beside the attachment's own.
+    /// The service's name where it is not the container's, and `networkAliases`, beside the attachment's own.
     pub aliases: Vec<String>,
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{MountSource, NetworkMode, ServiceSpec};
+use super::spec::{Mount, MountSource, ServiceSpec};
 use super::units::duration_text;
 
 /// How long the container before goes on after the next one has taken its name, unless a manifest says
 /// otherwise: whoever has just looked the name up connects in this time.
-pub const DEFAULT_DRAIN: Duration = Duration::from_millis(500);
+const DEFAULT_DRAIN: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
@@ -115,12 +115,11 @@ impl ServiceSpec {
     /// over the network whether it is Ready, it keeps nothing, and it has no device for itself.
     pub fn shares_nothing(&self) -> bool {
         let container = &self.container;
-        let keeps = |m: &super::spec::Mount| !m.read_only && !matches!(m.source, MountSource::Tmpfs { .. });
+        let keeps = |m: &Mount| !m.read_only && !matches!(m.source, MountSource::Tmpfs { .. });
         let gate = self.probes.readiness.as_ref().or(self.probes.startup.as_ref());
         gate.is_some_and(|p| p.check.is_over_network())
             && !container.mounts.iter().any(keeps)
             && container.devices.is_empty()
             && container.device_requests.is_empty()
-            && !matches!(container.network_mode, Some(NetworkMode::Service(_)))
     }
 }

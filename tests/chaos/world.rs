@@ -1,7 +1,6 @@
 //! The engine as it is at one moment, read by the test itself.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use env_manager::resource::labels;
 use serde_json::Value;
 
+use crate::running::exchange;
 use crate::stack::text;
 
 #[derive(Clone, Debug)]
@@ -108,15 +108,12 @@ fn labels_of(of: &Value) -> BTreeMap<String, String> {
 
 /// `None`: the engine is away, or has no such thing.
 pub fn get(socket: &Path, path: &str) -> Option<Value> {
-    let mut stream = UnixStream::connect(socket).ok()?;
+    let stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     // Of that version an answer comes in one piece.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let (head, body) = exchange(stream, &format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n"))?;
     if head.split(' ').nth(1) != Some("200") {
         return None;
     }
-    serde_json::from_str(body).ok()
+    serde_json::from_str(&body).ok()
 }

@@ -193,10 +193,16 @@ pub fn service(status: &Value, name: &str) -> Option<Value> {
 
 /// Body of an HTTP answer; `None` where nobody answers.
 pub fn get(address: &str, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
+    let stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    Some(exchange(stream, &request)?.1)
+}
+
+/// Head and body of an HTTP answer that the end of the connection ends.
+pub fn exchange(mut stream: impl Read + Write, request: &str) -> Option<(String, String)> {
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    answer.split_once("\r\n\r\n").map(|(head, body)| (head.to_owned(), body.to_owned()))
 }

@@ -92,6 +92,14 @@ impl Site {
         self.stack.describe(&[service(&self.web(), &format!("command: standin http\n{env}\n{probe}\n{more}"))]);
     }
 
+    /// The first revision serves.
+    fn serving(&self) -> Daemon<'_> {
+        self.describe("r0", "");
+        let daemon = self.stack.daemon();
+        daemon.converged();
+        daemon
+    }
+
     fn id(&self) -> String {
         self.stack.id("web")
     }
@@ -140,9 +148,7 @@ impl Site {
 #[test]
 fn p09_no_request_by_name_fails_while_five_updates_run() {
     let site = Site::new("first");
-    site.describe("r0", "");
-    let daemon = site.stack.daemon();
-    daemon.converged();
+    let daemon = site.serving();
     site.client(2000, "1");
     site.has_answered("r0");
     let mut id = site.id();
@@ -177,9 +183,7 @@ fn p09_with_recreate_a_client_sees_a_gap_and_nothing_else() {
 #[test]
 fn p09_a_new_one_that_never_serves_is_given_up_and_nobody_notices() {
     let site = Site::new("firstbad");
-    site.describe("r0", "");
-    let daemon = site.stack.daemon();
-    daemon.converged();
+    let daemon = site.serving();
     site.client(1, "1");
     site.has_answered("r0");
     let before = site.stack.inspect("web");
@@ -200,9 +204,7 @@ fn p09_a_new_one_that_never_serves_is_given_up_and_nobody_notices() {
 #[test]
 fn a_newer_revision_takes_the_place_of_one_that_is_on_its_way() {
     let site = Site::new("firstnew");
-    site.describe("r0", "");
-    let daemon = site.stack.daemon();
-    daemon.converged();
+    let daemon = site.serving();
     let before = site.id();
     site.describe_slow("r1", "1h", "");
     let next = soon("the new one beside it", || site.stack.containers().get("web.next").cloned());

@@ -162,8 +162,8 @@ pub fn settings(
         max_concurrent_starts: config.max_concurrent_starts,
         max_attempts: config.retry.max_attempts,
         backoff: config.retry.backoff,
-        // Whether the source was read whole is asked at each judgement.
         image_poll: None,
+        // Whether the source was read whole is asked at each judgement.
         prune: PruneGuards {
             enabled: config.prune,
             limit_percent: config.prune_limit.0,

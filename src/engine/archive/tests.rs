@@ -1,12 +1,8 @@
 use std::io::Read;
-use std::time::Duration;
 
 use super::*;
-use crate::resource::image::ImageRef;
-use crate::resource::probe::Probes;
 use crate::resource::secret::Secret;
-use crate::resource::spec::{Adopt, ContainerSpec, DesiredState, FileOrigin, PullPolicy, ServiceSpec};
-use crate::resource::update::Update;
+use crate::resource::spec::{ContainerSpec, FileOrigin, ServiceSpec};
 
 fn service(targets: &[&str]) -> Service {
     let file = |target: &&str| FileSpec {
@@ -17,24 +13,8 @@ fn service(targets: &[&str]) -> Service {
         gid: 8,
         signal: None,
     };
-    let container = ContainerSpec {
-        image: ImageRef::parse("x:1").unwrap(),
-        files: targets.iter().map(file).collect(),
-        ..ContainerSpec::default()
-    };
-    let spec = ServiceSpec {
-        container,
-        pull_policy: PullPolicy::default(),
-        required: true,
-        state: DesiredState::default(),
-        suspend: false,
-        depends_on: Vec::new(),
-        probes: Probes::default(),
-        update: Update::default(),
-        stop_grace: Duration::from_secs(10),
-        adopt: Adopt::default(),
-        annotations: BTreeMap::new(),
-    };
+    let container = ContainerSpec { files: targets.iter().map(file).collect(), ..ContainerSpec::plain("web", "x:1") };
+    let spec = ServiceSpec::plain(container);
     let files = targets.iter().map(|t| ((*t).to_owned(), Secret::new(format!("content of {t}")))).collect();
     Service::new("web", spec, BTreeMap::new(), files)
 }

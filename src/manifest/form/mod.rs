@@ -64,8 +64,8 @@ pub struct Envelope<S> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "Metadata")]
 pub struct MetadataForm {
-    /// 2 to 63 characters of `a-z`, `0-9` and `-`. For a service it is the container's name and its alias on
-    /// every network; for a network or volume it is what services call it.
+    /// 2 to 63 characters of `a-z`, `0-9` and `-`. For a service it is the container's name, and what it is known
+    /// by on every network; for a network or volume it is what services call it.
     pub name: Option<Scalar<String>>,
     /// Become labels of the container, verbatim (Traefik and others read them). Labels that begin with
     /// `dev.env-manager.` are env-manager's own and refused.

@@ -21,8 +21,8 @@ use crate::resource::probe::{Check, Probe, ProbeState, Probes};
 use crate::resource::revision::Revisions;
 use crate::resource::secret::Secret;
 use crate::resource::spec::{
-    Adopt, ContainerSpec, DependencyCondition, DesiredState, FileOrigin, FileSpec, NetworkAttachment, PullPolicy,
-    RestartPolicy, ServiceSpec,
+    ContainerSpec, DependencyCondition, DesiredState, FileOrigin, FileSpec, NetworkAttachment, RestartPolicy,
+    ServiceSpec,
 };
 use crate::resource::status::Reason;
 use crate::resource::update::{Update, UpdateStrategy};
@@ -109,24 +109,14 @@ pub fn kafka() -> Case {
         success_threshold: 1,
     };
     let container = ContainerSpec {
-        name: "kafka".to_owned(),
-        image: ImageRef::parse("kafka:1").unwrap(),
         init: true,
         networks: vec![attachment("env-manager")],
-        ..ContainerSpec::default()
+        ..ContainerSpec::plain("kafka", "kafka:1")
     };
     let spec = ServiceSpec {
-        container,
-        pull_policy: PullPolicy::IfNotPresent,
-        required: true,
-        state: DesiredState::Running,
-        suspend: false,
-        depends_on: Vec::new(),
         probes: Probes { readiness: Some(probe), ..Probes::default() },
         update: Update { strategy: UpdateStrategy::Recreate, ..Update::default() },
-        stop_grace: Duration::from_secs(10),
-        adopt: Adopt::Never,
-        annotations: BTreeMap::new(),
+        ..ServiceSpec::plain(container)
     };
     let networks = BTreeMap::from([("env-manager".to_owned(), vec![network("env-manager", "net-1")])]);
     let observed = ServiceObserved { networks, spec_image: Some(image("kafka:1")), ..ServiceObserved::default() };

@@ -8,12 +8,8 @@ use std::time::Duration;
 use super::*;
 use crate::resource::container::{Endpoint, NetworkId};
 use crate::resource::desired::Service;
-use crate::resource::probe::Probes;
 use crate::resource::secret::Secret;
-use crate::resource::spec::{
-    Adopt, DesiredState, Mount, MountSource, NetworkAttachment, PullPolicy, SecretSource, ServiceSpec,
-};
-use crate::resource::update::Update;
+use crate::resource::spec::{Mount, MountSource, NetworkAttachment, SecretSource, ServiceSpec};
 
 fn create(container: ContainerSpec) -> ContainerCreate {
     let attachment = NetworkAttachment {
@@ -22,19 +18,7 @@ fn create(container: ContainerSpec) -> ContainerCreate {
         ipv4_address: None,
         priority: Some(7),
     };
-    let spec = ServiceSpec {
-        container,
-        pull_policy: PullPolicy::default(),
-        required: true,
-        state: DesiredState::default(),
-        suspend: false,
-        depends_on: Vec::new(),
-        probes: Probes::default(),
-        update: Update::default(),
-        stop_grace: Duration::from_millis(1500),
-        adopt: Adopt::default(),
-        annotations: BTreeMap::new(),
-    };
+    let spec = ServiceSpec { stop_grace: Duration::from_millis(1500), ..ServiceSpec::plain(container) };
     ContainerCreate {
         name: "web.next".to_owned(),
         service: Arc::new(Service::new("web", spec, BTreeMap::new(), BTreeMap::new())),
