@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::desired::Service;
-use super::hash::{SaltedHash, SpecHash};
+use super::hash::{SaltedHash, SpecHash, hash_of};
 use super::image::{ImageId, ImageInfo};
 use super::spec::ServiceSpec;
 use crate::clock::Timestamp;
@@ -63,9 +63,29 @@ pub struct Proven {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     pub revision: Revision,
+    /// What it had to pass, and in what time: on others it may do well. `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<SpecHash>,
     /// `not ready within 60 s: HTTP 503`
     pub why: String,
     pub at: Timestamp,
+}
+
+impl Refusal {
+    /// On the terms of `spec`.
+    pub fn new(revision: Revision, spec: &ServiceSpec, why: impl Into<String>, at: Timestamp) -> Self {
+        Self { revision, terms: Some(terms(spec)), why: why.into(), at }
+    }
+
+    /// Whether it would have to pass the same again.
+    pub fn is_on_the_terms_of(&self, spec: &ServiceSpec) -> bool {
+        self.terms.as_ref().is_none_or(|then| *then == terms(spec))
+    }
+}
+
+/// Nothing of the container itself.
+fn terms(spec: &ServiceSpec) -> SpecHash {
+    hash_of(&(&spec.probes, spec.update.strategy, spec.update.progress_deadline))
 }
 
 /// What is remembered of a service's revisions. Losing it costs the words of a refusal and the probes

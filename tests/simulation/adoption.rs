@@ -150,7 +150,8 @@ pub fn misjudged(world: &World, service: &Service, ours: &[&ContainerView], stat
         [one] => {
             let is_well = one.state == RunState::Running && (service.spec.probes.is_empty() || one.ready);
             match status.phase {
-                Phase::Observed => status.ready == is_well,
+                // One that Docker has just started again is not taken for well before it has stayed so.
+                Phase::Observed => status.ready == is_well || one.restarts > 0 && !status.ready,
                 Phase::Completed => one.state == RunState::Exited && one.exit_code == 0,
                 _ => false,
             }

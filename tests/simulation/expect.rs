@@ -236,7 +236,9 @@ fn differs(scene: &Scene<'_>, service: &Service, status: &Status) -> Option<Stri
         return Some("its probes would fail".to_owned());
     }
     let with = service.spec.depends_on.iter().filter(|d| d.restart && !completed);
-    for needed in with.filter(|d| scene.status(&d.service).is_some_and(Status::is_converged)) {
+    // What is only observed counts as converged, whether it serves or not; it is waited for all the same.
+    let serves = |s: &Status| s.is_converged() && (s.ready || s.phase == Phase::Completed);
+    for needed in with.filter(|d| scene.status(&d.service).is_some_and(serves)) {
         let container = scene.status(&needed.service).and_then(|s| s.container.as_ref());
         // One in the future is waited for.
         let later = |at: Timestamp| Some(at) > current.started_at && at.plus(RESYNC) <= scene.engine_now;

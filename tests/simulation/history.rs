@@ -384,7 +384,7 @@ impl Life {
                 drop(handle.sync(Vec::new(), true, by).await);
             }),
             Ask::Retry => self.asks.spawn(async move {
-                lock(&checks).refusals.may_be_tried_again(&services);
+                lock(&checks).refusals.may_be_tried_again(&services, begin.elapsed());
                 drop(handle.retry(services, by).await);
             }),
             Ask::Restart => self.asks.spawn(async move {

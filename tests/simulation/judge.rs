@@ -61,7 +61,7 @@ impl Checks {
         {
             let before = call.before.as_ref().and_then(|v| v.container());
             let wanted = self.wanted(begun, service).cloned();
-            verdicts.extend(self.refusals.judge(service, wanted.as_ref(), call, &world));
+            verdicts.extend(self.refusals.judge(begun, service, wanted.as_ref(), call, &world));
             match (call.operation, before) {
                 ("remove container", Some(before)) => {
                     verdicts.extend(self.removal(at, begun, service, before, &world));
@@ -225,7 +225,8 @@ impl Checks {
         let first = started.started_at.is_none();
         // What was begun is carried on, whatever the dependencies say.
         let others = others(world, service, &started.id.0);
-        if others.iter().any(|c| part(&c.name)) || part(&started.name) {
+        let takes_over = adoption::predecessor(world, started).is_some();
+        if others.iter().any(|c| part(&c.name)) || part(&started.name) || takes_over {
             return None;
         }
         if self.rolled_back.contains(service) || first && self.replacements.contains(&*started.id.0) {

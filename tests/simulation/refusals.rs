@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use env_manager::engine::sim::{Call, ContainerView, World};
 use env_manager::resource::desired::{DesiredSet, Service};
@@ -21,6 +22,9 @@ struct Refused {
 #[derive(Default)]
 pub struct Refusals {
     by_service: BTreeMap<String, Refused>,
+    /// When somebody last asked for it to be tried again. What was on its way to the engine then counts no more.
+    asked: BTreeMap<String, Duration>,
+    asked_of_all: Option<Duration>,
     /// That were refused at all, for the report.
     pub count: u64,
 }
@@ -38,13 +42,22 @@ impl Refusals {
     }
 
     /// `services`: none are all.
-    pub fn may_be_tried_again(&mut self, services: &[String]) {
+    pub fn may_be_tried_again(&mut self, services: &[String], at: Duration) {
+        if services.is_empty() {
+            self.asked_of_all = Some(at);
+        }
+        self.asked.extend(services.iter().map(|name| (name.clone(), at)));
         self.by_service.retain(|name, _| !services.is_empty() && !services.contains(name));
     }
 
-    /// `wanted`: what the manifests asked for when the call was begun.
+    fn was_asked_since(&self, begun: Duration, service: &str) -> bool {
+        self.asked.get(service).copied().max(self.asked_of_all).is_some_and(|at| at >= begun)
+    }
+
+    /// `wanted`: what the manifests asked for when the call was `begun`.
     pub fn judge(
         &mut self,
+        begun: Duration,
         service: &str,
         wanted: Option<&Arc<Service>>,
         call: &Call<'_>,
@@ -55,8 +68,10 @@ impl Refusals {
         match call.operation {
             "rename container" if after.name.ends_with(FAILED) => {
                 self.count += 1;
-                let refused = Refused { service: Arc::clone(wanted), image: after.image_id.clone() };
-                self.by_service.insert(service.to_owned(), refused);
+                if !self.was_asked_since(begun, service) {
+                    let refused = Refused { service: Arc::clone(wanted), image: after.image_id.clone() };
+                    self.by_service.insert(service.to_owned(), refused);
+                }
                 None
             }
             "create container" => {

@@ -30,7 +30,7 @@ const WHY_IS_LOST: &str = "it did not become ready";
 
 /// Why what the manifest asks for is not to be tried, where that is so.
 pub(super) fn refusal(wanted: &Run<'_>) -> Option<String> {
-    if wanted.cx.retry_asked || !wanted.rolls_back() {
+    if wanted.is_to_be_tried_again() || !wanted.rolls_back() {
         return None;
     }
     let remembered = wanted.remembered_refusal().map(|r| r.why.clone());
@@ -41,6 +41,12 @@ impl<'a> Run<'a> {
     fn remembered_refusal(&self) -> Option<&'a Refusal> {
         let image = self.observed.spec_image.as_deref();
         self.cx.revisions.refused.as_ref().filter(|r| r.revision.is_of(&self.service, image))
+    }
+
+    /// Somebody asked for it, or has given it other probes to pass, or more time.
+    fn is_to_be_tried_again(&self) -> bool {
+        let on_other_terms = |r: &Refusal| !r.is_on_the_terms_of(&self.service.spec);
+        self.cx.retry_asked || self.remembered_refusal().is_some_and(on_other_terms)
     }
 
     /// A container that was refused and is what the manifest asks for still.
@@ -60,9 +66,9 @@ impl<'a> Run<'a> {
         owner.spec_hash == self.service.hash && same_image && same_secrets && same_files
     }
 
-    /// A person wants it tried again: nothing may be left that speaks against it.
+    /// It is to be tried again: nothing may be left that speaks against it.
     pub fn forget_failure(&self, d: &mut Draft<'_>) -> bool {
-        let Some(failed) = self.kept_failure().filter(|_| self.cx.retry_asked) else { return false };
+        let Some(failed) = self.kept_failure().filter(|_| self.is_to_be_tried_again()) else { return false };
         let steps = discard(failed, self.grace(), Cause::Requested);
         d.act(Action::Update, steps, said(Reason::Replacing, "to be tried again, as was asked for"));
         true
@@ -164,10 +170,10 @@ impl<'a> Run<'a> {
 
     /// The revision that is asked for is not to be tried again.
     fn note_refusal(&self, d: &mut Draft<'_>, why: &str) {
-        if self.remembered_refusal().is_none() {
+        if !self.remembered_refusal().is_some_and(|r| r.is_on_the_terms_of(&self.service.spec)) {
             let image = self.observed.spec_image.as_ref().map(|i| &i.id);
             let revision = Revision::of(&self.service, image, &self.cx.policy.salt);
-            d.refuses = Some(Refusal { revision, why: why.to_owned(), at: self.cx.now });
+            d.refuses = Some(Refusal::new(revision, &self.service.spec, why, self.cx.now));
         }
     }
 

@@ -86,7 +86,7 @@ fn what_serves_after_a_rollback_is_left_as_it_is() {
     let mut case = running().image_is("kafka:2");
     let image = case.observed.spec_image.as_ref().map(|i| i.id.clone());
     let revision = Revision::of(&case.service(), image.as_ref(), "salt");
-    case.revisions.refused = Some(Refusal { revision, why: "not ready within 60 s".to_owned(), at: NOW });
+    case.revisions.refused = Some(Refusal::new(revision, &case.service().spec, "not ready within 60 s", NOW));
     assert!(!restarts(&case.restarted_with("zookeeper", started(60)).plan()));
 }
 

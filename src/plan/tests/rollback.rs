@@ -9,8 +9,9 @@ use crate::resource::ResourceKey;
 use crate::resource::observed::RunState::{self, Created, Exited, Running};
 use crate::resource::probe::{Check, Probe, Probes};
 use crate::resource::revision::{Proven, Revision};
-use crate::resource::spec::{DependencyCondition, RestartPolicy};
+use crate::resource::spec::{DependencyCondition, RestartPolicy, ServiceSpec};
 use crate::resource::status::Reason;
+use crate::resource::update::UpdateStrategy;
 
 /// The new one runs beside a stopped old one for so long, and does not answer.
 fn rollout(up_for: Duration) -> Case {
@@ -102,6 +103,27 @@ fn either_record_tells_of_a_refusal() {
     // The image behind the tag is another one now.
     case.observed.spec_image = Some(super::case::image("kafka:3"));
     assert!(case.plan().executable().is_some(), "{}", case.plan());
+}
+
+/// Both records are there. It was too little time, or the wrong question.
+#[test]
+fn p09_on_other_terms_a_refused_revision_is_tried_again() {
+    let mut case = rolled_back();
+    case.revisions.refused = overdue().plan().refuses;
+    let with = |edit: fn(&mut ServiceSpec)| case.clone().spec(edit);
+    assert!(case.plan().is_empty(), "{}", case.plan());
+    let others: [fn(&mut ServiceSpec); 3] = [
+        |s| s.update.progress_deadline *= 2,
+        |s| s.update.strategy = UpdateStrategy::StartFirst,
+        |s| s.probes.readiness = None,
+    ];
+    for edit in others {
+        let plan = with(edit).plan();
+        assert!(plan.executable().is_some(), "{plan}");
+        assert_eq!(plan.status.stalled, None, "{plan}");
+    }
+    // Nothing of what it has to pass.
+    assert!(with(|s| s.required = !s.required).plan().is_empty());
 }
 
 /// Others have changed it, so it was to be replaced by another one of the same revision, which failed.

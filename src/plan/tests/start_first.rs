@@ -89,7 +89,7 @@ fn where_nothing_is_to_be_taken_back_the_late_one_is_waited_for() {
 fn a_refused_one_that_still_runs_is_set_aside_for_its_logs() {
     let mut case = next_says(begun(Duration::from_mins(2)), false, "port 9092 refused the connection");
     let revision = Revision::of(&case.service(), case.observed.spec_image.as_ref().map(|i| &i.id), "salt");
-    case.revisions.refused = Some(Refusal { revision, why: "not ready within 1m".to_owned(), at: NOW });
+    case.revisions.refused = Some(Refusal::new(revision, &case.service().spec, "not ready within 1m", NOW));
     shows!(case.text());
 }
 
