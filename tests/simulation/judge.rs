@@ -198,7 +198,7 @@ impl Checks {
         if with.into_iter().any(|d| world.containers.values().any(|c| is_of(c, d) && later(c))) {
             return None;
         }
-        let Some(spec) = self.known.get(service) else {
+        let Some(spec) = self.wanted(begun, service) else {
             return Some(format!("P9: stopped {service}, whose manifest is broken and which served"));
         };
         if spec.spec.state == DesiredState::Stopped {

@@ -88,7 +88,7 @@ impl<'a> Run<'a> {
             d.mend(steps);
         } else if let Some(current) = current {
             self.with_current(d, current);
-        } else if let Some(stray) = strays.first() {
+        } else if let Some(stray) = strays.iter().max_by_key(|c| (c.is_running(), c.created_at)) {
             self.rename_back(d, stray);
         } else {
             self.without_current(d);
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
     }
 
     /// One of ours under another name is the current one: renamed behind our back, or by an edit of
-    /// `containerName`.
+    /// `containerName`. Of several that is the one that serves, or was made last.
     fn rename_back(&self, d: &mut Draft<'_>, stray: &Container) {
         let name = self.name();
         let cause = self.cause(stray);

@@ -258,6 +258,17 @@ fn a_misnamed_container_is_renamed_back() {
     shows!(kafka().has("kafka-debug", Running).text());
 }
 
+/// An `.old` may have been renamed before the one that came after it was.
+#[test]
+fn of_two_misnamed_containers_the_one_that_serves_is_renamed_back() {
+    for names in [["a", "z"], ["z", "a"]] {
+        let [serves, ended] = names;
+        let made_first = kafka().has(serves, Running).but(|c| c.created_at = Timestamp(1)).has(ended, Exited);
+        let text = made_first.plan().to_string();
+        assert!(text.contains(&format!("rename container {serves} to kafka")), "{text}");
+    }
+}
+
 #[test]
 fn a_misnamed_container_beside_the_right_one_is_reported_and_left() {
     shows!(kafka().has("kafka", Running).has("kafka-debug", Running).text());
