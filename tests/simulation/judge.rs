@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use env_manager::engine::sim::{Call, ContainerView, World};
 use env_manager::resource::ResourceKey;
-use env_manager::resource::adoption::COMPOSE_SERVICE;
 use env_manager::resource::desired::Service;
 use env_manager::resource::labels::{self, NEXT, OLD};
 use env_manager::resource::observed::RunState;
@@ -189,14 +188,15 @@ impl Checks {
         // What it is restarted with was started after it. It may have been decided before the manifest broke.
         let described = read.set.resources.get(&ResourceKey::service(service)).and_then(|spec| spec.as_service());
         let with = described.iter().flat_map(|s| &s.spec.depends_on).filter(|d| d.restart).map(|d| d.service.as_str());
-        let later = |c: &ContainerView| c.started_at > ended.started_at;
-        // It may be somebody else's that is observed.
-        let is_of = |c: &ContainerView, name: &str| match service_of(c) {
-            Some(service) => service == name,
-            None => c.name == name || c.labels.get(COMPOSE_SERVICE).is_some_and(|s| s == name),
-        };
-        if with.into_iter().any(|d| world.containers.values().any(|c| is_of(c, d) && later(c))) {
-            return None;
+        let later = |c: &&ContainerView| c.started_at > ended.started_at;
+        for with in with {
+            // It may be somebody else's that is observed.
+            let other = self.wanted(begun, with);
+            let theirs = other.iter().flat_map(|other| adoption::meant(world, other));
+            let ours = world.containers.values().filter(|c| service_of(c) == Some(with));
+            if ours.chain(theirs).any(|c| later(&c)) {
+                return None;
+            }
         }
         let Some(spec) = self.wanted(begun, service) else {
             return Some(format!("P9: stopped {service}, whose manifest is broken and which served"));

@@ -57,6 +57,13 @@ impl Run<'_> {
         }
     }
 
+    /// Made to take over what is no longer to be taken over, and not started yet: it has the mounts of the other one,
+    /// which may run on.
+    pub fn takeover_given_up(&self) -> Option<&Container> {
+        let is_asked_for = matches!(self.service.spec.adopt, Adopt::Replace(_)) || !self.compares();
+        self.cast.next.filter(|n| !is_asked_for && n.owner.adopted.is_some() && n.started_at.is_none())
+    }
+
     /// Nothing of ours serves, or is about to: none is made. What was refused once is kept for its logs.
     pub fn is_only_observed(&self) -> bool {
         let is_kept = |c: &Container| c.name.ends_with(FAILED) && !c.is_running();

@@ -71,7 +71,12 @@ impl<'a> Run<'a> {
             d.unsettle();
             d.wake(Some(self.cx.now.plus(REMOVAL_POLL)));
         }
-        if self.is_adoption(d) {
+        if let Some(next) = self.takeover_given_up() {
+            let what = "was made to take over another container, as is no longer asked for";
+            d.say(false, Reason::Removing, format!("{} {what}", next.name));
+            let steps = discard(next, self.grace(), Cause::Superseded);
+            d.act(Action::Replace, steps, said(Reason::Removing, "removing what was to take over another container"));
+        } else if self.is_adoption(d) {
             // All is said.
         } else if let Some(foreign) = self.foreign_of_the_name() {
             self.conflict(d, foreign);

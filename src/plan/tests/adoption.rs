@@ -184,6 +184,27 @@ fn a_broken_manifest_begins_no_takeover_and_carries_on_one_that_has_begun() {
     assert!(run.case.plan().executable().is_some(), "{}", run.case.plan());
 }
 
+/// It has the other one's mounts, and that one runs on.
+#[test]
+fn p17_what_was_made_for_a_takeover_that_nobody_wants_any_more_is_removed_and_never_started() {
+    let mut run = Convergence::of(replacing(Running));
+    let plan = run.observe();
+    run.engine.begin_stage();
+    run.engine.apply(&plan.executable().unwrap().steps[0], "kafka").unwrap();
+    run.observe();
+    let removes = |case: Case| {
+        let plan = case.plan();
+        let steps = plan.executable().map(|stage| stage.steps.iter().map(ToString::to_string).collect::<Vec<_>>());
+        steps.is_some_and(|steps| steps.iter().all(|step| step.contains("remove container kafka.next")))
+    };
+    for adopt in [Adopt::Never, Adopt::Observe(Whom::default())] {
+        assert!(removes(run.case.clone().spec(|s| s.adopt = adopt.clone())), "{adopt:?}");
+    }
+    assert!(!removes(run.case.clone()));
+    let case = run.case.clone().spec(|s| s.adopt = Adopt::Never);
+    assert!(!removes(case.mode(Mode::Frozen)), "nothing is decided anew for a broken manifest");
+}
+
 fn one_shot(adopt: fn(Whom) -> Adopt, edit: impl FnOnce(&mut Container)) -> Case {
     let case = manifest(adopt).spec(|s| {
         s.container.restart = RestartPolicy::No;
