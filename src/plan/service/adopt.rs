@@ -13,7 +13,7 @@ use crate::resource::adoption::{COMPOSE_PREFIX, COMPOSE_PROJECT, COMPOSE_SERVICE
 use crate::resource::desired::Service;
 use crate::resource::labels::{FAILED, OLD};
 use crate::resource::observed::{Container, RunState, ServiceObserved};
-use crate::resource::spec::Adopt;
+use crate::resource::spec::{Adopt, RestartPolicy};
 use crate::resource::status::Reason;
 
 /// Stands for a value that is nobody's business.
@@ -140,6 +140,16 @@ impl Run<'_> {
             return true;
         }
         if one_shot && one.is_running() && is_same_run(&changes) {
+            if matches!(one.config.restart, RestartPolicy::Always | RestartPolicy::UnlessStopped) {
+                let message = format!(
+                    "{} ({}) is a one-shot that Docker starts again whenever it has ended (restart policy {}), and it                      is not run twice: `docker update --restart no {}`, and its end is waited for",
+                    one.name,
+                    whose(one),
+                    one.config.restart.on_engine(),
+                    one.name
+                );
+                return self.refuse(d, &one.name, message);
+            }
             say_container(d, &self.service, one, self.observed, self.cx);
             d.say(false, Reason::Starting, format!("runs to its end ({}); it is not run twice", whose(one)));
             d.unsettle();

@@ -242,8 +242,21 @@ fn a_one_shot_that_ran_as_something_else_or_failed_is_run_as_the_manifest_says()
 
 #[test]
 fn a_one_shot_that_still_runs_is_left_to_its_end() {
-    let plan = one_shot(Adopt::Replace, |c| c.state = Running).plan();
+    let running = |policy| {
+        one_shot(Adopt::Replace, |c| {
+            c.state = Running;
+            c.config.restart = policy;
+        })
+        .plan()
+    };
+    let plan = running(RestartPolicy::No);
     assert!(plan.is_empty() && !plan.status.ready && !plan.status.settled, "{plan}");
+    // It would be waited for without end.
+    let plan = running(RestartPolicy::Always);
+    assert!(plan.executable().is_none(), "{plan}");
+    let (reason, message) = plan.status.stalled.unwrap();
+    assert_eq!(reason, Reason::AdoptionRefused);
+    assert!(message.contains("docker update --restart no shop_migrate_1"), "{message}");
 }
 
 /// `PASSWORD=canary` is on the container of somebody else.
