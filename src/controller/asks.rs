@@ -118,17 +118,18 @@ impl<E: Engine> Shared<E> {
         self.wakes.add(key, trigger);
     }
 
-    /// Whether somebody asked to restart exactly this run.
-    pub(super) fn restart_asked(&self, key: &ResourceKey, observed: &Observed) -> bool {
+    /// The container whose run, as it still is, somebody asked to restart.
+    pub(super) fn restart_asked(&self, key: &ResourceKey, observed: &Observed) -> Option<ContainerId> {
         let mut asked = lock(&self.seen.restarts);
-        let Some(run) = asked.get(key) else { return false };
-        let Observed::Service(observed) = observed else { return false };
-        let there = observed.containers().any(|c| c.id == run.container && c.started_at == run.started_at);
-        if !there {
-            // It was restarted, by whomever, or replaced.
-            asked.remove(key);
+        let run = asked.get(key)?;
+        let Observed::Service(observed) = observed else { return None };
+        let id = run.container.clone();
+        if observed.containers().any(|c| c.id == id && c.started_at == run.started_at) {
+            return Some(id);
         }
-        there
+        // It was restarted, by whomever, or replaced.
+        asked.remove(key);
+        None
     }
 }
 

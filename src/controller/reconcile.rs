@@ -195,6 +195,7 @@ impl<E: Engine> Shared<E> {
             engine_local: self.local,
             files_dir: self.settings.files_dir.clone(),
         };
+        let restart_asked = self.restart_asked(key, observed);
         let cx = PlanContext {
             now: self.clock.now(),
             engine_now: if self.local { self.clock.system() } else { self.clock.now() },
@@ -205,7 +206,7 @@ impl<E: Engine> Shared<E> {
             next_probes,
             retry: &retry,
             restarts: &restarts,
-            restart_asked: self.restart_asked(key, observed),
+            restart_asked: restart_asked.as_ref(),
             revisions: &revisions,
             retry_asked: self.retry_asked(key, observed),
             watched_since: self.weather.watched_since().max(self.revisions.since),

@@ -13,6 +13,7 @@ use crate::resource::hash::SaltedHash;
 use crate::resource::image::{ImageRef, ImageState};
 use crate::resource::labels::SourceId;
 use crate::resource::limits::Limits;
+use crate::resource::observed::Container;
 use crate::resource::probe::{ProbeState, Probes};
 use crate::resource::revision::{Refusal, Revisions};
 use crate::resource::spec::{DependencyCondition, NetworkSpec, PullPolicy, RestartPolicy, VolumeSpec};
@@ -38,8 +39,8 @@ pub struct PlanContext<'a> {
     pub next_probes: &'a ProbeState,
     pub retry: &'a Retry,
     pub restarts: &'a Restarts,
-    /// A person asked to restart exactly this run of the container that serves.
-    pub restart_asked: bool,
+    /// A person asked to restart exactly this run of this container.
+    pub restart_asked: Option<&'a ContainerId>,
     /// Which revision has served, and which was refused.
     pub revisions: &'a Revisions,
     /// A person asked to try again what was refused.
@@ -117,6 +118,12 @@ impl Dep {
     /// count yet.
     pub fn is_met_anew(&self) -> bool {
         self.is_met() && !(self.facts.changing && self.key.kind == Kind::Service)
+    }
+}
+
+impl PlanContext<'_> {
+    pub fn asks_to_restart(&self, container: &Container) -> bool {
+        self.restart_asked == Some(&container.id)
     }
 }
 

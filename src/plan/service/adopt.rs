@@ -134,7 +134,7 @@ impl Run<'_> {
         }
         let one_shot = spec.restart.is_one_shot();
         let changes = if one_shot { self.differences(one) } else { Vec::new() };
-        if self.has_run(one, &changes) && !self.cx.restart_asked {
+        if self.has_run(one, &changes) && !self.cx.asks_to_restart(one) {
             d.container = Some(summary(one, self.observed));
             d.say(true, Reason::Completed, format!("completed with exit code 0 ({}); not run again", whose(one)));
             return true;

@@ -33,7 +33,7 @@ pub(super) fn start_failed(container: &Container) -> bool {
 
 /// Why an ended container is started again, of which the manifest asks for this policy.
 pub(super) fn cause_of_start(ended: &Container, asked: RestartPolicy, cx: &PlanContext<'_>) -> Cause {
-    if cx.restart_asked {
+    if cx.asks_to_restart(ended) {
         Cause::Requested
     } else if was_stopped(ended, asked) || start_failed(ended) {
         Cause::NotRunning

@@ -143,7 +143,7 @@ pub(super) fn frozen<'a>(mut draft: Draft<'a>, observed: &'a ServiceObserved, cx
         draft.container = Some(summary(current, observed));
         running = current.state == RunState::Running;
         let one_shot = own_policy(current).is_one_shot();
-        let asked = cx.restart_asked && cast.old.is_none() && cast.next.is_none();
+        let asked = cx.asks_to_restart(current) && cast.old.is_none() && cast.next.is_none();
         match current.state {
             RunState::Running | RunState::Paused | RunState::Restarting if asked => {
                 steps = stop_and_start(current, ORPHAN_GRACE, Cause::Requested);

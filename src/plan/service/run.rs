@@ -256,7 +256,7 @@ impl<'a> Run<'a> {
         }
         if !steps.is_empty() {
             d.mend(steps);
-        } else if self.cx.restart_asked && self.cast.old.is_none() {
+        } else if self.cx.asks_to_restart(current) && self.cast.old.is_none() {
             self.restart(d, current, Cause::Requested, "restarting, as was asked for".to_owned());
         } else if let Some(dependency) = self.restarted_dependency(d, current) {
             let what = format!("restarting: {dependency} was started after it");
@@ -335,7 +335,7 @@ impl<'a> Run<'a> {
     }
 
     fn ended(&self, d: &mut Draft<'_>, current: &Container) {
-        if self.cx.restart_asked && self.cast.old.is_none() && self.cast.next.is_none() {
+        if self.cx.asks_to_restart(current) && self.cast.old.is_none() && self.cast.next.is_none() {
             self.start_ended(d, current, Cause::Requested);
             return self.gate_start(d);
         }

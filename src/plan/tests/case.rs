@@ -44,7 +44,8 @@ pub struct Case {
     pub next_probes: ProbeState,
     pub retry: Retry,
     pub restarts: Restarts,
-    pub restart_asked: bool,
+    /// By name.
+    pub restart_asked: Option<String>,
     pub revisions: Revisions,
     pub retry_asked: bool,
     pub watched_since: Timestamp,
@@ -139,7 +140,7 @@ pub fn kafka() -> Case {
         next_probes: ProbeState::default(),
         retry: Retry::default(),
         restarts: Restarts::default(),
-        restart_asked: false,
+        restart_asked: None,
         revisions: Revisions::default(),
         retry_asked: false,
         watched_since: Timestamp(0),
@@ -158,6 +159,7 @@ impl Case {
 
     pub fn plan(&self) -> Plan {
         let service = (!self.unknown).then(|| self.service());
+        let asked = self.observed.owned.iter().find(|c| Some(&c.name) == self.restart_asked.as_ref()).map(|c| &c.id);
         let cx = PlanContext {
             now: self.now,
             engine_now: self.engine_now.unwrap_or(self.now),
@@ -168,7 +170,7 @@ impl Case {
             next_probes: &self.next_probes,
             retry: &self.retry,
             restarts: &self.restarts,
-            restart_asked: self.restart_asked,
+            restart_asked: asked,
             revisions: &self.revisions,
             retry_asked: self.retry_asked,
             watched_since: self.watched_since,
@@ -317,8 +319,12 @@ impl Case {
         self
     }
 
-    pub fn restart_asked(mut self) -> Self {
-        self.restart_asked = true;
+    pub fn restart_asked(self) -> Self {
+        self.restart_asked_of("kafka")
+    }
+
+    pub fn restart_asked_of(mut self, name: &str) -> Self {
+        self.restart_asked = Some(name.to_owned());
         self
     }
 

@@ -217,6 +217,10 @@ fn a_restart_waits_for_nobody_but_in_a_replace_it_is_void() {
     let with_old = kafka().has("kafka.old", Exited).has("kafka", Running).probes(false, None, "");
     assert!(!requested(&with_old.restart_asked()));
     assert!(!requested(&kafka().has("kafka", Running).mode(Mode::Suspended).restart_asked()));
+    // It was asked for while that one bore the name; the one that does now has nothing to do with it.
+    for other in ["kafka.failed", "kafka-debug"] {
+        assert!(!requested(&kafka().has("kafka", Running).has(other, Exited).restart_asked_of(other)), "{other}");
+    }
     // A broken manifest does not keep anybody from it, whether a good one is known or not.
     let mut frozen = kafka().has("kafka", Running).mode(Mode::Frozen).restart_asked();
     assert!(requested(&frozen));

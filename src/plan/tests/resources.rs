@@ -44,7 +44,7 @@ impl Case {
             next_probes: &ProbeState::default(),
             retry: &Retry::default(),
             restarts: &Restarts::default(),
-            restart_asked: false,
+            restart_asked: None,
             revisions: &Revisions::default(),
             retry_asked: false,
             watched_since: NOW,
