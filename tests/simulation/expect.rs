@@ -311,7 +311,10 @@ pub fn may_be_busy(scene: &Scene<'_>, set: &DesiredSet, service: &str) -> bool {
     // Whoever is restarted with such a one is as busy; and once where a start came to lie in the future.
     let mut needs = described.iter().flat_map(|s| &s.spec.depends_on);
     let needed = needs.any(|d| (d.restart && scene.clock_was_set) || may_be_busy(scene, set, &d.service));
+    // A new container whose start came to lie in the future is given up late.
+    let is_late = scene.clock_was_set && scene.of(service).iter().any(|c| c.name.ends_with(FAILED));
     needed
+        || is_late
         || has_port && theirs().any(ends)
         || scene.of(service).iter().any(|c| ends(c) || c.state == RunState::Running && !c.ready)
         || described.is_some_and(|s| adoption::meant(scene.world, s).into_iter().any(ends))
