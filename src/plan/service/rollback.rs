@@ -43,10 +43,12 @@ impl<'a> Run<'a> {
         self.cx.revisions.refused.as_ref().filter(|r| r.revision.is_of(&self.service, image))
     }
 
-    /// Somebody asked for it, or has given it other probes to pass, or more time.
+    /// Somebody asked for it, or has given it other probes to pass, or more time. With its manifest broken that has to
+    /// wait (P5).
     fn is_to_be_tried_again(&self) -> bool {
         let on_other_terms = |r: &Refusal| !r.is_on_the_terms_of(&self.service.spec);
-        self.cx.retry_asked || self.remembered_refusal().is_some_and(on_other_terms)
+        let is_meant = || self.cx.retry_asked || self.remembered_refusal().is_some_and(on_other_terms);
+        self.measure != Measure::Nothing && is_meant()
     }
 
     /// A container that was refused and is what the manifest asks for still.

@@ -170,6 +170,8 @@ fn a_person_can_have_it_tried_again() {
     let mut case = rolled_back();
     case.retry_asked = true;
     shows!(case.text());
+    let broken = case.mode(Mode::Frozen).plan();
+    assert!(broken.executable().is_none(), "{broken}");
 }
 
 #[test]
