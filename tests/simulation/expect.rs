@@ -312,7 +312,8 @@ pub fn may_be_busy(scene: &Scene<'_>, set: &DesiredSet, service: &str) -> bool {
     let mut needs = described.iter().flat_map(|s| &s.spec.depends_on);
     let needed = needs.any(|d| (d.restart && scene.clock_was_set) || may_be_busy(scene, set, &d.service));
     // A new container whose start came to lie in the future is given up late.
-    let is_late = scene.clock_was_set && scene.of(service).iter().any(|c| c.name.ends_with(FAILED));
+    let is_late =
+        scene.clock_was_set && (service.is_empty() || scene.of(service).iter().any(|c| c.name.ends_with(FAILED)));
     needed
         || is_late
         || has_port && theirs().any(ends)
