@@ -15,6 +15,7 @@
 //! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`], [`lease`], [`history`], [`metrics`] |
 //! | loop | [`controller`], [`daemon`] |
 //! | faces | [`cli`], [`grpc`], [`http`]; [`proto`] is generated |
+//! | beside | [`tasks`]: the task queue, which knows nothing of the reconciler |
 
 pub mod backoff;
 pub mod cli;
@@ -41,3 +42,4 @@ pub mod resource;
 pub mod source;
 pub mod state;
 pub mod store;
+pub mod tasks;

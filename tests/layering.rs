@@ -59,7 +59,8 @@ const UNITS: &[Unit] = &[
     shell("store", WORDS),
     shell("queue", WORDS),
     pure("manifest", WORDS),
-    pure("config", &["resource", "backoff", "clock", "manifest", "config::load"]),
+    pure("tasks::settings", &["backoff"]),
+    pure("config", &["resource", "backoff", "clock", "manifest", "config::load", "tasks::settings"]),
     // Shell.
     shell("config::load", &["resource", "config", "manifest"]),
     shell("engine", &["resource", "backoff", "clock", "engine::docker"]),
@@ -73,6 +74,9 @@ const UNITS: &[Unit] = &[
     shell("lease", &["resource", "backoff", "clock", "engine"]),
     shell("proto", &[]),
     shell("history", WORDS),
+    // The task queue: nothing of the reconciler.
+    pure("tasks::task", &["clock", "tasks::settings"]),
+    shell("tasks", &["backoff", "clock", "proto", "tasks::settings", "tasks::task"]),
     shell("metrics", &["resource", "backoff", "clock", "store", "queue", "report", "engine", "engine::docker"]),
     // The loop: the only place that knows both sides.
     shell(
