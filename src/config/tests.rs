@@ -55,18 +55,22 @@ fn sample(key: Key) -> Sample {
         of((quoted, json!(a)), (b, json!(b)), (c, json!(c)))
     };
     match key {
-        Key::GrpcAddr | Key::MetricsHttpAddr => words("127.0.0.1:1", "[::1]:2", "10.0.0.1:3"),
+        Key::GrpcAddr | Key::MetricsHttpAddr | Key::TasksGrpcAddr | Key::TasksHttpAddr => {
+            words("127.0.0.1:1", "[::1]:2", "10.0.0.1:3")
+        }
         Key::DockerHost => words("unix:///a.sock", "tcp://b:2375", "ssh://me@c"),
         Key::Manifests | Key::StateDir => words("/a", "/b", "/c"),
         Key::Stack => words("one", "two", "three"),
         Key::MaxConcurrentStarts => of(("0", json!(0)), ("7", json!(7)), ("8", json!(8))),
         Key::HealthCheckTimeoutSecs => of(("61", json!(61)), ("120", json!(120)), ("2m", json!(120))),
         Key::HealthCheckMaxAttempts => of(("31", json!(31)), ("32", json!(32)), ("33", json!(33))),
-        Key::VerboseLogging => of(("true", json!(true)), ("no", json!(false)), ("1", json!(true))),
+        Key::VerboseLogging | Key::TasksAllowRemote => {
+            of(("true", json!(true)), ("no", json!(false)), ("1", json!(true)))
+        }
         Key::LogFormat => of(("\"json\"", json!("json")), ("compact", json!("compact")), ("json", json!("json"))),
         Key::RetryMaxAttempts => of(("4", json!(4)), ("5", json!(5)), ("6", json!(6))),
         Key::RetryInitial => words("1s", "2s", "3s"),
-        Key::RetryMax => words("1m", "2m", "3m"),
+        Key::RetryMax | Key::TasksRetryMax | Key::TasksLease => words("1m", "2m", "3m"),
         Key::Resync => words("5m", "6m", "7m"),
         Key::ImagePoll => words("10m", "20m", "1h"),
         Key::Prune => of(("false", json!(false)), ("TRUE", json!(true)), ("off", json!(false))),
@@ -74,11 +78,8 @@ fn sample(key: Key) -> Sample {
         Key::PruneDelay => words("3s", "4s", "5s"),
         Key::TasksEnabled => of(("false", json!(false)), ("1", json!(true)), ("off", json!(false))),
         Key::TasksRedis => words("redis://a:1/2", "redis+unix:///b", "redis://[::1]"),
-        Key::TasksGrpcAddr | Key::TasksHttpAddr => words("127.0.0.1:1", "[::1]:2", "10.0.0.1:3"),
         Key::TasksDurability => words("relaxed", "strict", "relaxed"),
-        Key::TasksAllowRemote => of(("true", json!(true)), ("no", json!(false)), ("1", json!(true))),
         Key::TasksRetryInitial => words("2s", "3s", "4s"),
-        Key::TasksRetryMax | Key::TasksLease => words("1m", "2m", "3m"),
         Key::TasksMaxBacklog | Key::TasksMaxDead => of(("5", json!(5)), ("6", json!(6)), ("7", json!(7))),
         Key::TasksMaxPayload | Key::TasksMaxResult => words("1KiB", "2KiB", "3MiB"),
         Key::TasksResultTtl => words("1h", "2h", "3h"),

@@ -18,7 +18,9 @@ use crate::config::load::Environment;
 use crate::daemon::environment::Refusal;
 use crate::daemon::played::{Command, Played};
 use crate::engine::{LogLine, LogStream};
-use crate::grpc::{Listeners, ServeError, serve};
+use crate::grpc::serve;
+use crate::net::listen::Listeners;
+use crate::net::serve::ServeError;
 use crate::resource::event::{Actor, EventReason, Happening};
 use crate::state::DaemonFile;
 
