@@ -77,7 +77,7 @@ const UNITS: &[Unit] = &[
     shell("history", WORDS),
     // The task queue: nothing of the reconciler.
     pure("tasks::task", &["clock", "tasks::settings"]),
-    shell("tasks", &["backoff", "clock", "proto", "tasks::settings", "tasks::task"]),
+    shell("tasks", &["backoff", "clock", "proto", "net", "metrics", "tasks::settings", "tasks::task"]),
     shell("metrics", &["resource", "backoff", "clock", "store", "queue", "report", "engine", "engine::docker"]),
     // The loop: the only place that knows both sides.
     shell(

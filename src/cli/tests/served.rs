@@ -102,6 +102,8 @@ impl Machine {
             manifests: self.folder.path().join("manifests"),
             grpc: Some(grpc.to_string()),
             http: None,
+            tasks_grpc: None,
+            tasks_http: None,
             socket: path,
             started_at: Timestamp(NOW.0 + self.begun).to_string(),
         };
