@@ -210,10 +210,18 @@ impl Link {
             Some(connection) => connection,
             None => self.connect(None).await.map_err(|error| refused(&error, &self.address))?,
         };
-        let Ok(came) = tokio::time::timeout(wait + PATIENCE, connection.send_packed_command(command)).await else {
-            return Err(no_answer(&self.address));
+        let came = tokio::time::timeout(wait + PATIENCE, connection.send_packed_command(command)).await;
+        let value = match came.map(whole) {
+            Ok(Ok(value)) => value,
+            failed => {
+                // The others go to the same Redis.
+                self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                return Err(match failed {
+                    Ok(Err(error)) => refused(&error, &self.address),
+                    _ => no_answer(&self.address),
+                });
+            }
         };
-        let value = whole(came).map_err(|error| refused(&error, &self.address))?;
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         Ok(value)
     }

@@ -28,7 +28,7 @@ const CASES: [(&[&str], &str, &str, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn what_could_lose_tasks_is_refused_with_the_setting_named() {
+async fn p20_what_could_lose_tasks_is_refused_with_the_setting_named() {
     for (options, setting, found, wanted) in CASES {
         let Some(rig) = with(options, Durability::Strict).await else { return };
         refuses(&rig, setting, found, wanted).await;
@@ -57,7 +57,7 @@ async fn a_user_who_may_not_read_the_settings_is_told_so() {
 }
 
 #[tokio::test]
-async fn what_somebody_sets_meanwhile_counts_at_once() {
+async fn p20_what_somebody_sets_meanwhile_counts_at_once() {
     let Some(rig) = Rig::new().await else { return };
     rig.submit(&[short("before")]).await;
     let set = async |setting: &str, value: &str| {
@@ -77,7 +77,7 @@ async fn what_somebody_sets_meanwhile_counts_at_once() {
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_back_with_other_settings_takes_nothing() {
+async fn p20_a_redis_that_comes_back_with_other_settings_takes_nothing() {
     let Some(mut rig) = Rig::new().await else { return };
     rig.submit(&[short("before")]).await;
     rig.redis.kill();
@@ -91,7 +91,7 @@ async fn a_redis_that_comes_back_with_other_settings_takes_nothing() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_before_the_first_file_of_an_appendonly_that_was_switched_on_is_whole() {
+async fn p20_nothing_is_acknowledged_before_the_first_file_of_an_appendonly_that_was_switched_on_is_whole() {
     let Some(rig) = with(&["--appendonly", "no", "--rdb-key-save-delay", "2000"], Durability::Strict).await else {
         return;
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_daemons_share_the_tasks_and_none_is_leased_twice() {
+async fn p20_two_daemons_share_the_tasks_and_none_is_leased_twice() {
     const TASKS: usize = 2_000;
     let Some(rig) = Rig::new().await else { return };
     let other = RedisStore::connect(&rig.settings, "test").unwrap();
