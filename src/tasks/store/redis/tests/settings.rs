@@ -104,3 +104,15 @@ async fn p20_nothing_is_acknowledged_before_the_first_file_of_an_appendonly_that
     assert!(matches!(&came, Err(StoreError::NotReady(why)) if why.contains("first time")), "{came:?}");
     until("it is whole", async || rig.store.submit(&[short("t")]).await.ok()).await;
 }
+
+#[tokio::test]
+async fn while_a_file_that_was_there_is_written_anew_tasks_are_taken() {
+    let Some(rig) = with(&["--rdb-key-save-delay", "2000"], Durability::Strict).await else { return };
+    for i in 0..200 {
+        rig.submit(&[short(&format!("t{i}"))]).await;
+    }
+    let _: () = rig.redis.command(&["BGREWRITEAOF"]).await.unwrap();
+    rig.submit(&[short("t")]).await;
+    let info: String = rig.redis.command(&["INFO", "persistence"]).await.unwrap();
+    assert!(info.contains("aof_rewrite_in_progress:1") && info.contains("aof_base_size:0"), "{info}");
+}
