@@ -12,6 +12,9 @@ use super::store::{
 };
 use super::task::{Content, Lease, NewTask, Position, State, Task, TaskEvent, TaskId, Token};
 
+/// A lease call: whose, and what for.
+pub type Asked = (String, Vec<(Class, u32)>);
+
 /// Cheap to clone; clones are one.
 #[derive(Clone, Default)]
 pub struct Played(Arc<Script>);
@@ -25,7 +28,7 @@ struct Script {
     away: Mutex<bool>,
     /// What waits to be leased.
     waiting: Mutex<VecDeque<Lease>>,
-    lease_calls: Mutex<Vec<(String, Vec<(Class, u32)>)>>,
+    lease_calls: Mutex<Vec<Asked>>,
     released: Mutex<Vec<TaskId>>,
 }
 
@@ -72,7 +75,7 @@ impl Played {
         self.0.waiting.lock().unwrap().push_back(lease);
     }
 
-    pub fn lease_calls(&self) -> Vec<(String, Vec<(Class, u32)>)> {
+    pub fn lease_calls(&self) -> Vec<Asked> {
         self.0.lease_calls.lock().unwrap().clone()
     }
 
