@@ -199,10 +199,10 @@ pub async fn serve<S: TaskStore>(
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = faces.join_next() => ended.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())),
-        Some(ended) = works.rest.join_next() => match ended {
-            Ok(()) => Ok(()),
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        },
+        // None of these ends by itself: it has panicked, and so do we.
+        Some(Err(panicked)) = works.inbox.join_next() => std::panic::resume_unwind(panicked.into_panic()),
+        Some(Err(panicked)) = works.dispatch.join_next() => std::panic::resume_unwind(panicked.into_panic()),
+        Some(Err(panicked)) = works.rest.join_next() => std::panic::resume_unwind(panicked.into_panic()),
     };
     queue.dispatcher.close(GRACE);
     queue.closing.cancel();

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::redis_server::RedisServer;
 use crate::running::{exchange, get};
-use crate::stack::{Ran, Stack, soon, text};
+use crate::stack::{Ran, Stack, idle, soon, text};
 
 const PASSWORD: &str = "canary-of-redis";
 
@@ -104,6 +104,7 @@ fn an_address_that_is_taken_is_told_with_its_key_before_anything_is_done() {
 #[test]
 fn the_daemon_runs_without_redis_and_says_that_tasks_are_not_taken() {
     let stack = Stack::new("tasks-away");
+    stack.describe(&[idle("web", "")]);
     let mut command = stack.daemon_command(&[]);
     // A port that nobody has.
     command.env("ENV_MANAGER_TASKS_ENABLED", "true").env("ENV_MANAGER_TASKS_REDIS", "redis://127.0.0.1:1");
