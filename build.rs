@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
 
-const FILES: &[&str] = &["env_manager/v1/reconciler.proto"];
+const FILES: &[&str] = &["env_manager/v1/reconciler.proto", "orchestrator.v1.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
