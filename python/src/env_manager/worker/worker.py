@@ -102,6 +102,8 @@ class Worker:
         self._draining = asyncio.Event()
         self._hurry = asyncio.Event()
         self._no_more = asyncio.Event()
+        #: The heartbeat may be another one now.
+        self._welcome = asyncio.Event()
         self._connected = False
 
     async def run(self, *, signals: bool = True) -> None:
@@ -109,14 +111,14 @@ class Worker:
         grace at once."""
         loop = asyncio.get_running_loop()
         taken = (signal.SIGTERM, signal.SIGINT) if signals else ()
-        async with self:
-            for number in taken:
-                loop.add_signal_handler(number, self._signalled)
-            try:
+        for number in taken:
+            loop.add_signal_handler(number, self._signalled)
+        try:
+            async with self:
                 await self._draining.wait()
-            finally:
-                for number in taken:
-                    loop.remove_signal_handler(number)
+        finally:
+            for number in taken:
+                loop.remove_signal_handler(number)
 
     def drain(self) -> None:
         """No more tasks; what runs has the grace to end. Returns at once: `run` returns when it is done."""
@@ -227,6 +229,7 @@ class Worker:
                 if which == "welcome":
                     self._heartbeat = event.welcome.heartbeat_ms / 1_000 or self._heartbeat
                     self._connected = True
+                    self._welcome.set()
                     backoff.reset()
                     log.info("connected to %s as %s", self._rpc.address, self.worker_id)
                     self._news.set()
@@ -343,7 +346,10 @@ class Worker:
             tokens = list(self._attempts)
             for start in range(0, len(tokens), MAX_EXTEND):
                 await self._extend(tokens[start : start + MAX_EXTEND])
-            await asyncio.sleep(max(0.05, self._heartbeat - (time.monotonic() - began)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.05, self._heartbeat - (time.monotonic() - began))):
+                    await self._welcome.wait()
+            self._welcome.clear()
 
     async def _extend(self, tokens: list[str]) -> None:
         leases = [
