@@ -1,6 +1,7 @@
 """A program with the verbs of `env-manager` that the package uses, over the fakes. What it does is in variables:
 
-FAKE_VERSION, FAKE_FAILS (words; it ends at once), FAKE_STARTS (a file that gets a line for each `run`), FAKE_UNREADY.
+FAKE_VERSION, FAKE_FAILS (words; it ends at once), FAKE_STARTS (a file that gets a line for each `run`), FAKE_UNREADY,
+FAKE_NO_QUEUE.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ async def run(arguments: list[str]) -> None:
         await fake.reconciler.set("redis", ready=not unready, phase="Starting" if unready else "Ready")
         home = STATE / STACK
         home.mkdir(parents=True, exist_ok=True)
-        written = {"pid": os.getpid(), "stack": STACK, "grpc": fake.address, "tasks_grpc": fake.address}
+        queue = None if "FAKE_NO_QUEUE" in os.environ else fake.address
+        written = {"pid": os.getpid(), "stack": STACK, "grpc": fake.address, "tasks_grpc": queue}
         (home / "partial").write_text(json.dumps(written))
         (home / "partial").rename(home / "daemon.json")
         ended = asyncio.Event()

@@ -142,6 +142,16 @@ async def test_a_dead_daemons_file_is_no_daemon(program: Path, tmp_path: Path) -
         assert len(starts(tmp_path)) == 1
 
 
+async def test_a_daemon_without_a_task_queue_is_well_without_it(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_NO_QUEUE", "1")
+    monkeypatch.setenv("ORCHESTRATOR_GRPC_ADDR", "127.0.0.1:0")
+    async with AgentInfra.start(stop_on_exit=True) as infra:
+        health = await infra.health_check()
+        assert (health["healthy"], health["services"]) == (True, {"redis": "ready", "task_queue": "off"})
+
+
 async def test_a_program_is_looked_for_where_it_is_said(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

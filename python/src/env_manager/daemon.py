@@ -64,6 +64,8 @@ class Daemon:
     address: str
     #: Of the task queue, where the daemon has written it down.
     orchestrator: str | None
+    #: It serves no task queue.
+    queue_is_off: bool = False
     #: This process has started it.
     process: subprocess.Popen[bytes] | None = None
 
@@ -138,8 +140,12 @@ async def find(place: Place) -> Daemon | None:
         candidates.append(place.address)
     for address in dict.fromkeys(candidates):
         if await _listens(address) and await _is_of(place, address):
-            tasks = written.get("tasks_grpc") if address == candidates[0] and own else None
-            return Daemon(address, settings.dialled(tasks) if tasks else None)
+            if own is None or address != settings.dialled(own):
+                return Daemon(address, None)
+            tasks = written.get("tasks_grpc")
+            return Daemon(
+                address, settings.dialled(tasks) if tasks else None, queue_is_off="tasks_grpc" in written and not tasks
+            )
     return None
 
 

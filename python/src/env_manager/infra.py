@@ -185,6 +185,8 @@ class AgentInfra:
     async def _find(self) -> None:
         wanted = await asyncio.to_thread(daemon.place, self.workspace, self.cli_path)
         orchestrator = self.orchestrator_addr or settings.text("ORCHESTRATOR_GRPC_ADDR")
+        if orchestrator is not None and orchestrator.endswith(":0"):
+            orchestrator = None  # any port: the daemon writes down which
         if self.auto_start_services:
             self._daemon = await daemon.find_or_start(wanted, orchestrator)
         else:
@@ -259,12 +261,13 @@ class AgentInfra:
 
     async def health_check(self, *, timeout: float = 10.0) -> Health:
         """Whether the environment is well: every required service is ready, the engine answers, and tasks are taken.
-        `services`: for each `ready`, or its phase; and `task_queue`. Does not raise where nobody answers: that is not
-        healthy, and the words say so.
+        `services`: for each `ready`, or its phase; and `task_queue`, `off` where the daemon serves none. Does not raise
+        where nobody answers: that is not healthy, and the words say so.
         """
+        off = self._daemon is not None and self._daemon.queue_is_off and self.orchestrator_addr is None
         env, tasks = await asyncio.gather(
             self.reconciler.health_check(timeout=timeout),
-            self.orchestrator.health_check(timeout=timeout),
+            _nothing() if off else self.orchestrator.health_check(timeout=timeout),
             return_exceptions=True,
         )
         health: Health = {"healthy": True, "version": "", "services": {}}
@@ -280,6 +283,8 @@ class AgentInfra:
             health["services"][TASK_QUEUE] = str(tasks)
         elif isinstance(tasks, BaseException):
             raise tasks
+        elif tasks is None:
+            health["services"][TASK_QUEUE] = "off"
         else:
             wrong = [f"{name}: {word}" for name, word in sorted(tasks["services"].items())]
             health["healthy"] = health["healthy"] and tasks["healthy"]
@@ -309,6 +314,10 @@ class AgentInfra:
     def watch(self) -> AsyncIterator[Convergence]:
         """The environment now, and again after each change."""
         return self.reconciler.watch()
+
+
+async def _nothing() -> None:
+    return None
 
 
 _shared: AgentInfra | None = None
