@@ -142,6 +142,8 @@ pub fn command(verb: &[&str], folder: &Path, config: &Path, manifests: &Path, pr
         .env("DOCKER_HOST", format!("unix://{}", proxy.socket.display()))
         .env("ENV_MANAGER_GRPC_ADDR", "127.0.0.1:0")
         .env("ENV_MANAGER_METRICS_ADDR", "127.0.0.1:0")
+        // There is no Redis for it here.
+        .env("ENV_MANAGER_TASKS_ENABLED", "false")
         .env("ENV_MANAGER_RESYNC", RESYNC)
         .current_dir(folder);
     command

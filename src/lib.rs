@@ -12,7 +12,7 @@
 //! |---|---|
 //! | words | [`resource`], [`backoff`], [`clock`] |
 //! | pure | [`plan`], [`report`], [`happenings`]; [`store`], [`queue`], [`manifest`], [`config`] |
-//! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`], [`lease`], [`history`], [`metrics`] |
+//! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`], [`lease`], [`history`], [`metrics`], [`net`] |
 //! | loop | [`controller`], [`daemon`] |
 //! | faces | [`cli`], [`grpc`], [`http`]; [`proto`] is generated |
 //! | beside | [`tasks`]: the task queue, which knows nothing of the reconciler |
@@ -33,6 +33,7 @@ pub mod images;
 pub mod lease;
 pub mod manifest;
 pub mod metrics;
+pub mod net;
 pub mod plan;
 pub mod probe;
 pub mod proto;

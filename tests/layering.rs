@@ -73,10 +73,11 @@ const UNITS: &[Unit] = &[
     shell("state", &["resource", "backoff", "clock"]),
     shell("lease", &["resource", "backoff", "clock", "engine"]),
     shell("proto", &[]),
+    shell("net", &[]),
     shell("history", WORDS),
     // The task queue: nothing of the reconciler.
     pure("tasks::task", &["clock", "tasks::settings"]),
-    shell("tasks", &["backoff", "clock", "proto", "tasks::settings", "tasks::task"]),
+    shell("tasks", &["backoff", "clock", "proto", "net", "metrics", "tasks::settings", "tasks::task"]),
     shell("metrics", &["resource", "backoff", "clock", "store", "queue", "report", "engine", "engine::docker"]),
     // The loop: the only place that knows both sides.
     shell(
@@ -110,10 +111,10 @@ const UNITS: &[Unit] = &[
         "grpc",
         &[
             "resource", "backoff", "clock", "plan", "report", "store", "queue", "manifest", "engine", "proto",
-            "history", "metrics", "daemon",
+            "history", "metrics", "net", "daemon",
         ],
     ),
-    shell("http", &["resource", "report", "queue", "metrics", "daemon"]),
+    shell("http", &["resource", "report", "queue", "metrics", "net", "daemon"]),
     shell(
         "cli",
         &[
@@ -135,9 +136,12 @@ const UNITS: &[Unit] = &[
             "proto",
             "history",
             "metrics",
+            "net",
             "daemon",
             "grpc",
             "http",
+            "tasks",
+            "tasks::settings",
         ],
     ),
 ];

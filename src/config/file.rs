@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
-use super::keys::{Key, LATER_SECTIONS, OVERRIDE_FIELDS, OVERRIDES};
+use super::keys::{Key, LATER_SECTIONS, OVERRIDE_FIELDS, OVERRIDES, TABLES};
 use super::merge::{Layer, Sourced};
 use super::problem::{Document, Origin, Problem};
 use super::values::Raw;
@@ -169,19 +169,25 @@ impl Reader<'_> {
                     key.span(),
                     Some("remove it from this file".to_owned()),
                 ),
-                DeValue::Table(table) if name == "retry" => {
-                    for (inner, value) in table {
-                        self.value(&format!("{name}.{}", inner.get_ref()), inner.span(), value);
-                    }
-                }
-                _ => self.value(name, key.span(), value),
+                _ => self.value_or_table(name, key.span(), value),
             }
+        }
+    }
+
+    fn value_or_table(&mut self, name: &str, key_span: Range<usize>, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref() {
+            DeValue::Table(table) if TABLES.contains(&name) => {
+                for (inner, value) in table {
+                    self.value_or_table(&format!("{name}.{}", inner.get_ref()), inner.span(), value);
+                }
+            }
+            _ => self.value(name, key_span, value),
         }
     }
 
     fn value(&mut self, name: &str, key_span: Range<usize>, value: &Spanned<DeValue<'_>>) {
         let Some(key) = Key::from_name(name) else {
-            let known = Key::ALL.iter().map(|k| k.name()).chain([OVERRIDES, "retry"]);
+            let known = Key::ALL.iter().map(|k| k.name()).chain([OVERRIDES]).chain(TABLES.iter().copied());
             let help = did_you_mean(name, known).map(|k| format!("did you mean `{k}`?"));
             return self.problem(format!("unknown key `{name}`"), key_span, help);
         };

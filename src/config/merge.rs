@@ -9,6 +9,8 @@ use super::keys::Key;
 use super::problem::{Document, Origin, Problem};
 use super::types::Config;
 use super::values::{PathContext, Raw, assign};
+use crate::backoff::Backoff;
+use crate::tasks::settings::masked;
 
 /// A value as it was written, and where.
 #[derive(Clone, Debug)]
@@ -54,23 +56,37 @@ pub fn merge(defaults: Config, layers: &[Layer], home: Option<&std::path::Path>)
                 Ok(()) => {
                     origins.insert(*key, sourced.origin.clone());
                 }
-                Err(wrong) => problems.push(
-                    Problem::new(format!("invalid `{}`: {wrong}", key.name()), Some(sourced.origin.clone()))
-                        .at(sourced.place.clone()),
-                ),
+                Err(wrong) => {
+                    // An address with a password may stand where it does not belong.
+                    let message = format!("invalid `{}`: {}", key.name(), masked(&wrong));
+                    problems.push(Problem::new(message, Some(sourced.origin.clone())).at(sourced.place.clone()));
+                }
             }
         }
     }
-    if problems.is_empty() && config.retry.backoff.initial > config.retry.backoff.max {
-        // The one that is not a default is to blame.
-        let key = if origins[&Key::RetryInitial] == Origin::Default { Key::RetryMax } else { Key::RetryInitial };
-        let message = format!(
-            "invalid `{}`: `retry.initial` ({}) is longer than `retry.max` ({})",
-            key.name(),
-            humantime::format_duration(config.retry.backoff.initial),
-            humantime::format_duration(config.retry.backoff.max)
-        );
-        problems.push(Problem::new(message, Some(origins[&key].clone())));
+    if problems.is_empty() {
+        let pauses = [
+            (config.retry.backoff, Key::RetryInitial, Key::RetryMax),
+            (config.tasks.backoff, Key::TasksRetryInitial, Key::TasksRetryMax),
+        ];
+        problems.extend(pauses.into_iter().filter_map(|(of, first, longest)| too_long(of, first, longest, &origins)));
     }
     (config, origins, problems)
+}
+
+fn too_long(Backoff { initial, max }: Backoff, first: Key, longest: Key, origins: &Origins) -> Option<Problem> {
+    if initial <= max {
+        return None;
+    }
+    // The one that is not a default is to blame.
+    let key = if origins[&first] == Origin::Default { longest } else { first };
+    let message = format!(
+        "invalid `{}`: `{}` ({}) is longer than `{}` ({})",
+        key.name(),
+        first.name(),
+        humantime::format_duration(initial),
+        longest.name(),
+        humantime::format_duration(max)
+    );
+    Some(Problem::new(message, Some(origins[&key].clone())))
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::manifest::{Finding, Place, SourceFile, render};
+use crate::tasks::settings::hidden;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +46,12 @@ impl Document {
         self.0.text()
     }
 
-    /// The first line of a span of bytes; past the end is the end.
+    /// The first line of a span of bytes; past the end is the end. Passwords of addresses are hidden in it.
     fn place(&self, span: &Range<usize>) -> Place {
-        self.0.place(span.start, span.len())
+        let mut place = self.0.place(span.start, span.len());
+        // A star for each byte, so that what is marked stays where it is.
+        place.text = hidden(&place.text, |password| "*".repeat(password.len()));
+        place
     }
 
     pub fn origin(&self, offset: usize) -> Origin {

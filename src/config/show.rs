@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::keys::{Key, OVERRIDES};
 use super::load::Loaded;
 use super::types::Config;
+use crate::resource::units::Bytes;
+use crate::tasks::settings::masked;
 
 /// A key, its value and where that came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -43,6 +45,8 @@ pub fn by_key(loaded: &Loaded) -> BTreeMap<String, Row> {
 /// As the file would say it.
 pub fn value(config: &Config, key: Key) -> serde_json::Value {
     let duration = |d: Duration| humantime::format_duration(d).to_string();
+    let tasks = &config.tasks;
+    let class = || tasks.classes.of(key.class().expect("the key's name has a class in it"));
     match key {
         Key::GrpcAddr => config.grpc_addr.to_string().into(),
         Key::MetricsHttpAddr => config.metrics_http_addr.to_string().into(),
@@ -66,5 +70,34 @@ pub fn value(config: &Config, key: Key) -> serde_json::Value {
         Key::PruneLimit => config.prune_limit.to_string().into(),
         Key::PruneDelay => duration(config.prune_delay).into(),
         Key::StateDir => config.state_dir.display().to_string().into(),
+        Key::TasksEnabled => tasks.enabled.into(),
+        Key::TasksRedis => masked(&tasks.redis).into(),
+        Key::TasksGrpcAddr => tasks.grpc_addr.to_string().into(),
+        Key::TasksHttpAddr => tasks.http_addr.to_string().into(),
+        Key::TasksDurability => tasks.durability.name().into(),
+        Key::TasksAllowRemote => tasks.allow_remote.into(),
+        Key::TasksRetryInitial => duration(tasks.backoff.initial).into(),
+        Key::TasksRetryMax => duration(tasks.backoff.max).into(),
+        Key::TasksLease => duration(tasks.lease).into(),
+        Key::TasksMaxBacklog => tasks.max_backlog.into(),
+        Key::TasksMaxPayload => Bytes(tasks.max_payload as u64).to_string().into(),
+        Key::TasksMaxResult => Bytes(tasks.max_result as u64).to_string().into(),
+        Key::TasksResultTtl => duration(tasks.result_ttl).into(),
+        Key::TasksMaxDead => tasks.max_dead.into(),
+        Key::TasksCpuShortTimeLimit
+        | Key::TasksCpuLongTimeLimit
+        | Key::TasksGpuShortTimeLimit
+        | Key::TasksGpuLongTimeLimit => duration(class().time_limit).into(),
+        Key::TasksCpuShortMaxAttempts
+        | Key::TasksCpuLongMaxAttempts
+        | Key::TasksGpuShortMaxAttempts
+        | Key::TasksGpuLongMaxAttempts => class().max_attempts.into(),
+        Key::TasksCpuShortConcurrency
+        | Key::TasksCpuLongConcurrency
+        | Key::TasksGpuShortConcurrency
+        | Key::TasksGpuLongConcurrency => class().concurrency.into(),
+        Key::TasksCpuShortWeight | Key::TasksCpuLongWeight | Key::TasksGpuShortWeight | Key::TasksGpuLongWeight => {
+            class().weight.into()
+        }
     }
 }

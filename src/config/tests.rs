@@ -7,6 +7,7 @@ use super::keys::{self, KeyInfo};
 use super::load::Environment;
 use super::merge::Layer;
 use super::*;
+use crate::tasks::settings::Class;
 
 /// The example file of the system that this one replaces, to the byte.
 const SEED: &str = include_str!("fixtures/seed.toml");
@@ -54,23 +55,50 @@ fn sample(key: Key) -> Sample {
         of((quoted, json!(a)), (b, json!(b)), (c, json!(c)))
     };
     match key {
-        Key::GrpcAddr | Key::MetricsHttpAddr => words("127.0.0.1:1", "[::1]:2", "10.0.0.1:3"),
+        Key::GrpcAddr | Key::MetricsHttpAddr | Key::TasksGrpcAddr | Key::TasksHttpAddr => {
+            words("127.0.0.1:1", "[::1]:2", "10.0.0.1:3")
+        }
         Key::DockerHost => words("unix:///a.sock", "tcp://b:2375", "ssh://me@c"),
         Key::Manifests | Key::StateDir => words("/a", "/b", "/c"),
         Key::Stack => words("one", "two", "three"),
         Key::MaxConcurrentStarts => of(("0", json!(0)), ("7", json!(7)), ("8", json!(8))),
         Key::HealthCheckTimeoutSecs => of(("61", json!(61)), ("120", json!(120)), ("2m", json!(120))),
         Key::HealthCheckMaxAttempts => of(("31", json!(31)), ("32", json!(32)), ("33", json!(33))),
-        Key::VerboseLogging => of(("true", json!(true)), ("no", json!(false)), ("1", json!(true))),
+        Key::VerboseLogging | Key::TasksAllowRemote => {
+            of(("true", json!(true)), ("no", json!(false)), ("1", json!(true)))
+        }
         Key::LogFormat => of(("\"json\"", json!("json")), ("compact", json!("compact")), ("json", json!("json"))),
         Key::RetryMaxAttempts => of(("4", json!(4)), ("5", json!(5)), ("6", json!(6))),
         Key::RetryInitial => words("1s", "2s", "3s"),
-        Key::RetryMax => words("1m", "2m", "3m"),
+        Key::RetryMax | Key::TasksRetryMax | Key::TasksLease => words("1m", "2m", "3m"),
         Key::Resync => words("5m", "6m", "7m"),
         Key::ImagePoll => words("10m", "20m", "1h"),
         Key::Prune => of(("false", json!(false)), ("TRUE", json!(true)), ("off", json!(false))),
         Key::PruneLimit => of(("\"10%\"", json!("10%")), ("20%", json!("20%")), ("30", json!("30%"))),
         Key::PruneDelay => words("3s", "4s", "5s"),
+        Key::TasksEnabled => of(("false", json!(false)), ("1", json!(true)), ("off", json!(false))),
+        Key::TasksRedis => words("redis://a:1/2", "redis+unix:///b", "redis://[::1]"),
+        Key::TasksDurability => words("relaxed", "strict", "relaxed"),
+        Key::TasksRetryInitial => words("2s", "3s", "4s"),
+        Key::TasksMaxBacklog | Key::TasksMaxDead => of(("5", json!(5)), ("6", json!(6)), ("7", json!(7))),
+        Key::TasksMaxPayload | Key::TasksMaxResult => words("1KiB", "2KiB", "3MiB"),
+        Key::TasksResultTtl => words("1h", "2h", "3h"),
+        Key::TasksCpuShortTimeLimit
+        | Key::TasksCpuLongTimeLimit
+        | Key::TasksGpuShortTimeLimit
+        | Key::TasksGpuLongTimeLimit => words("1s", "2m", "3h"),
+        Key::TasksCpuShortMaxAttempts
+        | Key::TasksCpuLongMaxAttempts
+        | Key::TasksGpuShortMaxAttempts
+        | Key::TasksGpuLongMaxAttempts
+        | Key::TasksCpuShortConcurrency
+        | Key::TasksCpuLongConcurrency
+        | Key::TasksGpuShortConcurrency
+        | Key::TasksGpuLongConcurrency
+        | Key::TasksCpuShortWeight
+        | Key::TasksCpuLongWeight
+        | Key::TasksGpuShortWeight
+        | Key::TasksGpuLongWeight => of(("2", json!(2)), ("6", json!(6)), ("7", json!(7))),
     }
 }
 
@@ -274,6 +302,18 @@ fn a_value_that_does_not_parse_names_its_variable() {
         ("ENV_MANAGER_LOG_FORMAT", "jsn", "did you mean `json`?"),
         ("DOCKER_HOST", "/var/run/docker.sock", "write it as unix:///var/run/docker.sock"),
         ("DOCKER_HOST", "npipe://x", "begins with one of unix://"),
+        ("ENV_MANAGER_TASKS_REDIS", "localhost:6379", "write it as redis://"),
+        ("ENV_MANAGER_TASKS_REDIS", "rediss://h", "over TLS is not supported"),
+        ("ENV_MANAGER_TASKS_REDIS", "redis+unix://redis.sock", "not absolute"),
+        ("ENV_MANAGER_TASKS_REDIS", "redis://h:0", "the port is not a number from 1"),
+        ("ENV_MANAGER_TASKS_REDIS", "redis://:6379", "the host is missing"),
+        ("ENV_MANAGER_TASKS_REDIS", "redis://h/x", "the database is not a number"),
+        ("ENV_MANAGER_TASKS_DURABILITY", "relax", "did you mean `relaxed`?"),
+        ("ENV_MANAGER_TASKS_LEASE", "1h", "`1h` is longer than 10m"),
+        ("ENV_MANAGER_TASKS_MAX_PAYLOAD", "4MiB", "a size of up to 3MiB, found 4MiB"),
+        ("ENV_MANAGER_TASKS_MAX_RESULT", "0", "a size of up to 3MiB"),
+        ("ENV_MANAGER_TASKS_CPU_SHORT_WEIGHT", "0", "from 1 to 1000"),
+        ("ORCHESTRATOR_GRPC_ADDR", "50052", "write it as IP:PORT"),
     ] {
         let error = load_env(&[(variable, value)]).unwrap_err();
         assert!(error.contains(message) && error.contains(&format!("(from variable {variable})")), "{error}");
@@ -291,6 +331,46 @@ fn a_hidden_value_is_checked_too() {
 fn retries_that_start_beyond_their_cap_are_refused() {
     let error = load_env(&[("ENV_MANAGER_RETRY_INITIAL", "1m")]).unwrap_err();
     assert!(error.contains("`retry.initial` (1m) is longer than `retry.max` (30s) (from variable"), "{error}");
+}
+
+#[test]
+fn tables_are_within_tables() {
+    let text = "[tasks]\nenabled = false\n[tasks.gpu_long]\nconcurrency = 1\ncpu_short.weight = 3\n";
+    let error = load_text(text).unwrap_err();
+    assert!(error.contains("unknown key `tasks.gpu_long.cpu_short`"), "{error}");
+    let config = load_text("[tasks]\ncpu_short.weight = 3\n[tasks.gpu_long]\nconcurrency = 1\n").unwrap().config;
+    let classes = config.tasks.classes;
+    assert_eq!((classes.of(Class::CpuShort).weight, classes.of(Class::GpuLong).concurrency), (3, 1));
+    let error = load_text("[tasks.cpu_shrt]\nweight = 3\n").unwrap_err();
+    assert!(error.contains("did you mean `tasks.cpu_short`?"), "{error}");
+    let error = load_text("[tasks]\nretry_max = \"10ms\"\n").unwrap_err();
+    assert!(error.contains("`tasks.retry_initial` (1s) is longer than `tasks.retry_max` (10ms)"), "{error}");
+}
+
+#[test]
+fn p15_a_password_of_redis_is_never_shown() {
+    const PASSWORD: &str = "hunter2-of-redis";
+    let good = format!("redis://me:{PASSWORD}@localhost:1/2");
+    let loaded = load_text(&format!("[tasks]\nredis = \"{good}\"\n")).unwrap();
+    assert_eq!(loaded.config.tasks.redis, good);
+    let shown = format!("{:?} {:?} {:?}", show::rows(&loaded), loaded.config, show::by_key(&loaded));
+    assert!(shown.contains("redis://me:***@localhost:1/2") && !shown.contains(PASSWORD), "{shown}");
+    for text in [
+        format!("[tasks]\nredis = \"redis://me:{PASSWORD}@localhost:nought\"\n"),
+        format!("[tasks]\nredis = \"{good}\" and more\n"),
+        format!("[tasks]\nredis = \"{good}\nenabled = true\n"),
+        format!("[tasks]\nenabled = \"{good}\"\n"),
+        format!("[tasks]\nreddis = \"{good}\"\n"),
+        format!("[tasks]\ndurability = \"{good}\"\n"),
+        format!("[tasks]\nlease = \"{good}\"\n"),
+    ] {
+        let error = load_text(&text).unwrap_err();
+        assert!(!error.contains(PASSWORD), "{error}");
+    }
+    for variable in ["ENV_MANAGER_TASKS_REDIS", "ENV_MANAGER_TASKS_MAX_DEAD", "ENV_MANAGER_TASKS_RESULT_TTL"] {
+        let error = load_env(&[(variable, &format!("{good}x"))]).unwrap_err();
+        assert!(!error.contains(PASSWORD), "{error}");
+    }
 }
 
 #[test]

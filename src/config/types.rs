@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::manifest::Override;
+use crate::tasks::settings::TaskSettings;
 
 /// Everything that can be configured, with every default filled in.
 #[derive(Clone, Debug)]
@@ -37,6 +38,7 @@ pub struct Config {
     pub prune_delay: Duration,
     /// Absolute or relative to the working directory. Shared by all stacks: see [`Config::stack_dir`].
     pub state_dir: PathBuf,
+    pub tasks: TaskSettings,
     pub service_overrides: Overrides,
 }
 
@@ -68,6 +70,7 @@ impl Default for Config {
             prune_delay: Duration::from_secs(2),
             // What `load` puts here depends on the user; this one is for tests.
             state_dir: PathBuf::from("/var/lib/env-manager"),
+            tasks: TaskSettings::default(),
             service_overrides: Overrides::default(),
         }
     }

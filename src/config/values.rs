@@ -9,6 +9,11 @@ use super::keys::Key;
 use super::problem::expand_home;
 use super::types::{Config, LogFormat, Percent};
 use crate::manifest::suggestion;
+use crate::resource::units::Bytes;
+use crate::tasks::settings::{ClassSettings, Durability, LEASES, MAX_CONTENT};
+
+const DAY: Duration = Duration::from_hours(24);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +73,47 @@ pub fn assign(config: &mut Config, key: Key, raw: &Raw, paths: PathContext<'_>) 
         Key::PruneLimit => config.prune_limit = percent(raw)?,
         Key::PruneDelay => config.prune_delay = duration(raw, Duration::ZERO)?,
         Key::StateDir => config.state_dir = path(raw, paths)?,
+        Key::TasksEnabled => config.tasks.enabled = boolean(raw)?,
+        Key::TasksRedis => config.tasks.redis = redis(raw)?,
+        Key::TasksGrpcAddr => config.tasks.grpc_addr = address(raw)?,
+        Key::TasksHttpAddr => config.tasks.http_addr = address(raw)?,
+        Key::TasksDurability => config.tasks.durability = durability(raw)?,
+        Key::TasksAllowRemote => config.tasks.allow_remote = boolean(raw)?,
+        Key::TasksRetryInitial => config.tasks.backoff.initial = within(raw, Duration::from_millis(1), DAY)?,
+        Key::TasksRetryMax => config.tasks.backoff.max = within(raw, Duration::from_millis(1), DAY)?,
+        Key::TasksLease => config.tasks.lease = within(raw, *LEASES.start(), *LEASES.end())?,
+        Key::TasksMaxBacklog => config.tasks.max_backlog = whole(raw, 1..=100_000_000)?.into(),
+        Key::TasksMaxPayload => config.tasks.max_payload = size(raw, MAX_CONTENT)?,
+        Key::TasksMaxResult => config.tasks.max_result = size(raw, MAX_CONTENT)?,
+        Key::TasksResultTtl => config.tasks.result_ttl = within(raw, Duration::from_secs(1), YEAR)?,
+        Key::TasksMaxDead => config.tasks.max_dead = whole(raw, 1..=100_000_000)?.into(),
+        Key::TasksCpuShortTimeLimit
+        | Key::TasksCpuLongTimeLimit
+        | Key::TasksGpuShortTimeLimit
+        | Key::TasksGpuLongTimeLimit => {
+            class(config, key).time_limit = within(raw, Duration::from_secs(1), 30 * DAY)?;
+        }
+        Key::TasksCpuShortMaxAttempts
+        | Key::TasksCpuLongMaxAttempts
+        | Key::TasksGpuShortMaxAttempts
+        | Key::TasksGpuLongMaxAttempts => {
+            class(config, key).max_attempts = whole(raw, 1..=1000)?;
+        }
+        Key::TasksCpuShortConcurrency
+        | Key::TasksCpuLongConcurrency
+        | Key::TasksGpuShortConcurrency
+        | Key::TasksGpuLongConcurrency => {
+            class(config, key).concurrency = whole(raw, 0..=1_000_000)?;
+        }
+        Key::TasksCpuShortWeight | Key::TasksCpuLongWeight | Key::TasksGpuShortWeight | Key::TasksGpuLongWeight => {
+            class(config, key).weight = whole(raw, 1..=1000)?;
+        }
     }
     Ok(())
+}
+
+fn class(config: &mut Config, key: Key) -> &mut ClassSettings {
+    config.tasks.classes.of_mut(key.class().expect("the key's name has a class in it"))
 }
 
 fn text(raw: &Raw) -> Result<&str, String> {
@@ -126,6 +170,74 @@ fn duration(raw: &Raw, least: Duration) -> Result<Duration, String> {
         return Err(format!("`{given}` is shorter than {}", humantime::format_duration(least)));
     }
     Ok(parsed)
+}
+
+fn within(raw: &Raw, least: Duration, most: Duration) -> Result<Duration, String> {
+    let given = duration(raw, least)?;
+    if given > most {
+        let shown = |d| humantime::format_duration(d).to_string();
+        return Err(format!("`{}` is longer than {}", shown(given), shown(most)));
+    }
+    Ok(given)
+}
+
+/// In bytes, at least one.
+fn size(raw: &Raw, most: usize) -> Result<usize, String> {
+    let given = match raw {
+        Raw::Word(s) | Raw::Text(s) => Bytes::parse(s.trim())?,
+        Raw::Int(i) => Bytes(u64::try_from(*i).map_err(|_| format!("expected a size, found {raw}"))?),
+        other => return Err(format!("expected a size such as \"1MiB\", found {other}")),
+    };
+    let bytes = usize::try_from(given.0).unwrap_or(usize::MAX);
+    if bytes == 0 || bytes > most {
+        return Err(format!("expected a size of up to {}, found {given}", Bytes(most as u64)));
+    }
+    Ok(bytes)
+}
+
+fn redis(raw: &Raw) -> Result<String, String> {
+    let given = text(raw)?.trim();
+    let wrong =
+        |what: &str| Err(format!("{what}; write it as redis://[USER:PASSWORD@]HOST[:PORT][/DB] or redis+unix:///PATH"));
+    if let Some(path) = given.strip_prefix("redis+unix://") {
+        return if path.starts_with('/') {
+            Ok(given.to_owned())
+        } else {
+            wrong("the path of the socket is not absolute")
+        };
+    }
+    let Some(rest) = given.strip_prefix("redis://") else {
+        let encrypted = given.starts_with("rediss://");
+        return wrong(if encrypted { "Redis over TLS is not supported" } else { "this is not an address of Redis" });
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, db) = match rest.rsplit_once('@') {
+        Some((_, rest)) => rest.split_once('/').unwrap_or((rest, "")),
+        None => rest.split_once('/').unwrap_or((rest, "")),
+    };
+    let after_host = authority.rsplit_once(']').map_or(authority, |(_, after)| after);
+    let (host, port) = match after_host.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (after_host, None),
+    };
+    if host.is_empty() && !authority.starts_with('[') {
+        return wrong("the host is missing");
+    }
+    if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
+        return wrong("the port is not a number from 1 to 65535");
+    }
+    if !db.is_empty() && db.parse::<u16>().is_err() {
+        return wrong("the database is not a number");
+    }
+    Ok(given.to_owned())
+}
+
+fn durability(raw: &Raw) -> Result<Durability, String> {
+    let given = text(raw)?;
+    Durability::ALL.into_iter().find(|known| known.name() == given).ok_or_else(|| {
+        let known = Durability::ALL.map(Durability::name);
+        format!("`{given}` is none of {}{}", known.join(", "), suggestion(given, known))
+    })
 }
 
 /// Registries count what they are asked, and some refuse who asks too often.

@@ -8,11 +8,12 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::access::Peer;
-use super::pull::{self, Places, Pull, Stream, Wakes};
 use super::refuse::{no_such_service, refused};
+use super::wakes::Wakes;
 use super::{MAX_REQUEST, MAX_RESPONSE};
 use crate::daemon::Environment;
+use crate::net::peer::Peer;
+use crate::net::pull::{self, Places, Pull, Stream};
 use crate::proto::env_manager::v1::reconciler_service_server::SERVICE_NAME;
 use crate::report::serves;
 use crate::resource::ResourceKey;

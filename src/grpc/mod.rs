@@ -1,38 +1,32 @@
 //! The daemon's gRPC face: `env_manager.v1`, `grpc.health.v1` and reflection, on a port and a unix socket.
 //!
-//! Streams are pulled: what a watcher gets is made when its connection has room for it, from what is then
-//! the newest. So whoever reads slowly, or not at all, costs a message and holds up nobody; and no task runs
-//! for a watcher.
+//! Streams are pulled ([`crate::net::pull`]): what a watcher gets is made from what is then the newest, and no task runs
+//! for it.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`serve`](mod@serve) | one router behind all listeners, its limits and its end |
-//! | [`listen`] | connections |
-//! | [`access`] | who calls, and what is theirs to know |
+//! | [`serve`](mod@serve) | the services behind their listeners |
 //! | [`reconciler`] | `env_manager.v1.ReconcilerService` |
 //! | [`health`] | `grpc.health.v1.Health` |
 //! | [`watch`] | what watchers are sent |
-//! | [`pull`] | streams that make a message when there is room for one |
+//! | [`wakes`] | what wakes watchers |
 //! | [`refuse`] | why a call fails |
 //! | [`convert`] | our types as messages, and back |
 //! | [`client`] | how the program reaches a daemon |
 
-pub mod access;
 pub mod client;
 pub mod convert;
 pub mod health;
-pub mod listen;
-pub mod pull;
 pub mod reconciler;
 pub mod refuse;
 pub mod serve;
+pub mod wakes;
 pub mod watch;
 
 #[cfg(test)]
 mod tests;
 
-pub use listen::Listeners;
-pub use serve::{ServeError, serve};
+pub use serve::serve;
 
 /// What is taken in one message, in bytes.
 pub const MAX_REQUEST: usize = 1 << 20;

@@ -8,18 +8,21 @@ use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::access::{Peer, local};
-use super::pull::{self, Places, Pull, Stream};
-use super::refuse::{Names, bad, ending, engine, no_such_service, refused, service_name, service_names};
+use super::refuse::{Names, engine, no_such_service, refused, service_name, service_names};
 use super::watch::{Begin, ConvergenceWatch, EventsWatch};
 use super::{MAX_REQUEST, MAX_RESPONSE, convert};
 use crate::daemon::Environment;
 use crate::daemon::environment::{LogQuery, Refusal, Synced};
 use crate::engine::{EngineError, LogLine};
+use crate::metrics::scrape::is_asked;
+use crate::net::peer::{Peer, local};
+use crate::net::pull::{self, Places, Pull, Stream};
+use crate::net::refuse::{bad, ending};
 use crate::proto::env_manager::v1;
 use crate::proto::env_manager::v1::reconciler_service_server::{ReconcilerService, ReconcilerServiceServer};
 use crate::report::StatusReport;
 use crate::resource::ResourceKey;
+use crate::resource::event::Actor;
 
 /// Events that a description comes with.
 const DESCRIBED_EVENTS: usize = 20;
@@ -44,6 +47,11 @@ impl<E: Environment> Reconciler<E> {
     fn refused(&self, refusal: Refusal) -> Status {
         refused(refusal, self.retry_after())
     }
+}
+
+/// Who asks for a change. Callers elsewhere may not.
+fn changer<T>(request: &Request<T>, what: &str) -> Result<Actor, Status> {
+    Ok(Actor::Caller(local(request, what)?.to_string()))
 }
 
 fn subjects(names: Vec<String>) -> Vec<ResourceKey> {
@@ -120,19 +128,14 @@ impl<E: Environment> ReconcilerService for Reconciler<E> {
         if names.len() > super::refuse::MAX_NAMES {
             return Err(bad("names", "too many names; leave them out to get all"));
         }
-        let asked = |metric: &str| {
-            let bare = metric.split('{').next().unwrap_or_default();
-            let histogram = bare.strip_suffix("_sum").or_else(|| bare.strip_suffix("_count"));
-            names.is_empty() || names.iter().any(|name| name == bare || Some(name.as_str()) == histogram)
-        };
         let values: BTreeMap<String, f64> =
             self.environment.metrics().values(&self.environment.view(), &self.environment.queue());
-        let metrics = values.into_iter().filter(|(name, _)| asked(name)).collect();
+        let metrics = values.into_iter().filter(|(name, _)| is_asked(name, &names)).collect();
         Ok(Response::new(v1::GetMetricsResponse { metrics }))
     }
 
     async fn sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<v1::SyncResponse>, Status> {
-        let by = local(&request, "Sync")?.actor();
+        let by = changer(&request, "Sync")?;
         let v1::SyncRequest { service_names: names, allow_prune } = request.into_inner();
         let names = service_names(names, Names::Any)?;
         let closing = self.environment.closing();
@@ -149,14 +152,14 @@ impl<E: Environment> ReconcilerService for Reconciler<E> {
     }
 
     async fn suspend(&self, request: Request<v1::SuspendRequest>) -> Result<Response<v1::SuspendResponse>, Status> {
-        let by = local(&request, "Suspend")?.actor();
+        let by = changer(&request, "Suspend")?;
         let names = service_names(request.into_inner().service_names, Names::AtLeastOne)?;
         let changed = self.environment.suspend(names, by).await.map_err(|refusal| self.refused(refusal))?;
         Ok(Response::new(v1::SuspendResponse { changed }))
     }
 
     async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeResponse>, Status> {
-        let by = local(&request, "Resume")?.actor();
+        let by = changer(&request, "Resume")?;
         let names = service_names(request.into_inner().service_names, Names::AtLeastOne)?;
         let (changed, still_suspended) =
             self.environment.resume(names, by).await.map_err(|refusal| self.refused(refusal))?;
@@ -164,14 +167,14 @@ impl<E: Environment> ReconcilerService for Reconciler<E> {
     }
 
     async fn retry(&self, request: Request<v1::RetryRequest>) -> Result<Response<v1::RetryResponse>, Status> {
-        let by = local(&request, "Retry")?.actor();
+        let by = changer(&request, "Retry")?;
         let names = service_names(request.into_inner().service_names, Names::Any)?;
         let retried = self.environment.retry(names, by).await.map_err(|refusal| self.refused(refusal))?;
         Ok(Response::new(v1::RetryResponse { retried }))
     }
 
     async fn restart(&self, request: Request<v1::RestartRequest>) -> Result<Response<v1::RestartResponse>, Status> {
-        let by = local(&request, "Restart")?.actor();
+        let by = changer(&request, "Restart")?;
         let names = service_names(request.into_inner().service_names, Names::AtLeastOne)?;
         let restarting = self.environment.restart(names, by).await.map_err(|refusal| self.refused(refusal))?;
         Ok(Response::new(v1::RestartResponse { restarting }))

@@ -1,4 +1,4 @@
-//! Why a call fails, as gRPC says it: the standard codes, with `google.rpc` details.
+//! Why a call fails because of what it asks of the environment.
 
 use std::time::Duration;
 
@@ -8,17 +8,13 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use crate::daemon::environment::Refusal;
 use crate::engine::{Class, EngineError, ErrorKind};
 use crate::manifest::suggestion;
+use crate::net::refuse::{bad, bad_fields, ending, shortened, unavailable};
 use crate::report::View;
 
 /// Names in one request.
 pub const MAX_NAMES: usize = 1_000;
 /// Bytes of a name.
 const MAX_NAME: usize = 63;
-/// Named in one answer: the rest would not fit into a client's limit for headers, in which errors come.
-const MAX_VIOLATIONS: usize = 10;
-/// Bytes of a message, for the same reason.
-const MAX_MESSAGE: usize = 2_000;
-
 pub fn refused(refusal: Refusal, retry_after: Duration) -> Status {
     let message = refusal.to_string();
     match refusal {
@@ -32,13 +28,8 @@ pub fn refused(refusal: Refusal, retry_after: Duration) -> Status {
         }
         Refusal::NotNow(_) => Status::failed_precondition(shortened(message)),
         Refusal::Engine(error) => engine(&error, retry_after),
-        Refusal::Ending => unavailable(message, retry_after),
+        Refusal::Ending => ending(retry_after),
     }
-}
-
-/// Streams end with it.
-pub fn ending(retry_after: Duration) -> Status {
-    unavailable("the daemon is ending".to_owned(), retry_after)
 }
 
 pub fn engine(error: &EngineError, retry_after: Duration) -> Status {
@@ -52,15 +43,6 @@ pub fn engine(error: &EngineError, retry_after: Duration) -> Status {
     }
 }
 
-fn unavailable(message: String, retry_after: Duration) -> Status {
-    let details = ErrorDetails::with_retry_info(Some(retry_after));
-    Status::with_error_details(Code::Unavailable, shortened(message), details)
-}
-
-pub fn exhausted(message: impl Into<String>, retry_after: Duration) -> Status {
-    Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(retry_after)))
-}
-
 /// What a reader of `view` is told who asks for a service that is not in it.
 pub fn no_such_service(view: &View, name: &str) -> Refusal {
     Refusal::NoSuchService {
@@ -68,17 +50,6 @@ pub fn no_such_service(view: &View, name: &str) -> Refusal {
         stack: view.stack.clone(),
         hint: suggestion(name, view.services().map(|(known, _)| known)),
     }
-}
-
-/// One field of a request is wrong.
-pub fn bad(field: &str, what: &str) -> Status {
-    bad_fields(vec![FieldViolation::new(field, what)])
-}
-
-fn bad_fields(mut violations: Vec<FieldViolation>) -> Status {
-    violations.truncate(MAX_VIOLATIONS);
-    let said: Vec<_> = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
-    Status::with_error_details(Code::InvalidArgument, said.join("; "), ErrorDetails::with_bad_request(violations))
 }
 
 /// Whether a list of names may be empty.
@@ -135,12 +106,4 @@ fn name_problem(name: &str) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-fn shortened(mut message: String) -> String {
-    if message.len() > MAX_MESSAGE {
-        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
-        message.push('…');
-    }
-    message
 }

@@ -8,10 +8,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::convert;
-use super::pull::{Pull, Wakes};
-use super::refuse::ending;
+use super::wakes::Wakes;
 use crate::daemon::Environment;
 use crate::history::{Entry, History, Sequence};
+use crate::net::pull::Pull;
+use crate::net::refuse::ending;
 use crate::proto::env_manager::v1;
 use crate::report::status::ResourceReport;
 use crate::report::{ServiceReport, StatusReport, View};

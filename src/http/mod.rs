@@ -1,38 +1,28 @@
 //! HTTP: what monitoring and scripts ask without a client of ours.
 //!
-//! | file | what |
-//! |---|---|
-//! | `server` | connections: how many, how long, and their end |
-//! | `caller` | who asks |
-//!
 //! Everything is answered from memory: no request makes the engine do anything. `docs/http.md` says the same
 //! to users.
-
-mod caller;
-mod server;
 
 #[cfg(test)]
 mod tests;
 
+use std::io;
+
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
-
-pub use server::serve;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::daemon::Environment;
 use crate::metrics::Format;
+use crate::net::http::answer::{json as json_body, plainly, text};
+use crate::net::http::{self, is_local};
 use crate::report::{StatusReport, View, serves};
 use crate::resource::ResourceKey;
-use caller::is_local;
-
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
 
 /// What there is, as `/` and whoever asks for something else is told.
 const PATHS: &str = "\
@@ -63,13 +53,25 @@ impl Asked {
     }
 }
 
+/// Serves until it is told to end. Dropped, it ends all connections at once.
+///
+/// # Errors
+/// The socket accepts no more.
+pub async fn serve<E: Environment>(
+    listener: TcpListener,
+    environment: E,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    http::serve(listener, router(environment), shutdown).await
+}
+
 fn router<E: Environment>(environment: E) -> Router {
     let answer = |with: fn(&E, &Asked) -> Response| {
         get(
             move |State(environment): State<E>, request: Request| async move { with(&environment, &Asked::of(&request)) },
         )
     };
-    Router::new()
+    let router = Router::new()
         .route("/", answer(|_, _| text(StatusCode::OK, &format!("env-manager\n\n{PATHS}"))))
         .route("/livez", answer(|_, _| text(StatusCode::OK, "ok\n")))
         .route("/metrics", answer(metrics))
@@ -78,22 +80,8 @@ fn router<E: Environment>(environment: E) -> Router {
         .route("/api/v1/status", answer(status))
         .method_not_allowed_fallback(async || text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"))
         .fallback(async || text(StatusCode::NOT_FOUND, &format!("there is no such page; there are\n\n{PATHS}")))
-        .with_state(environment)
-        .layer(map_response(async |mut response: Response<Body>| {
-            let headers = response.headers_mut();
-            // No browser shall take an answer for a page or a script.
-            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }))
-}
-
-fn text(code: StatusCode, text: &str) -> Response {
-    (code, [(header::CONTENT_TYPE, TEXT)], text.to_owned()).into_response()
-}
-
-fn json_body(code: StatusCode, body: String) -> Response {
-    (code, [(header::CONTENT_TYPE, JSON)], body).into_response()
+        .with_state(environment);
+    plainly(router)
 }
 
 fn metrics<E: Environment>(environment: &E, asked: &Asked) -> Response {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::daemon::played::Played;
+use crate::net::http::server;
 use crate::resource::status::{Condition, ConditionType, Reason, Truth};
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -55,31 +55,44 @@ impl Format {
 impl Metrics {
     /// Everything, for `/metrics`.
     pub fn render<K>(&self, format: Format, view: &View, queue: &Snapshot<K>) -> String {
-        let mut out = String::new();
-        let now = of_the_moment(view, queue);
-        let registries = [&self.0.registry, &now];
-        let written = match format {
-            Format::Text => registries.iter().try_for_each(|r| prometheus_text::encode(&mut out, r)),
-            Format::OpenMetrics => registries
-                .iter()
-                .try_for_each(|r| text::encode_registry(&mut out, r))
-                .and_then(|()| text::encode_eof(&mut out)),
-        };
-        written.expect("writing to a string cannot fail");
-        out
+        write(format, &[&self.0.registry, &of_the_moment(view, queue)])
     }
 
     /// Every number by its name with its labels, as [`Metrics::render`] writes them; of histograms `_sum` and
     /// `_count`.
     pub fn values<K>(&self, view: &View, queue: &Snapshot<K>) -> BTreeMap<String, f64> {
-        let text = self.render(Format::Text, view, queue);
-        let numbers = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-            let (name, value) = line.rsplit_once(' ')?;
-            let is_bucket = name.split('{').next().is_some_and(|n| n.ends_with("_bucket"));
-            Some((name.to_owned(), value.parse().ok()?)).filter(|_| !is_bucket)
-        });
-        numbers.collect()
+        values(&self.render(Format::Text, view, queue))
     }
+}
+
+pub fn write(format: Format, registries: &[&Registry]) -> String {
+    let mut out = String::new();
+    let written = match format {
+        Format::Text => registries.iter().try_for_each(|r| prometheus_text::encode(&mut out, r)),
+        Format::OpenMetrics => registries
+            .iter()
+            .try_for_each(|r| text::encode_registry(&mut out, r))
+            .and_then(|()| text::encode_eof(&mut out)),
+    };
+    written.expect("writing to a string cannot fail");
+    out
+}
+
+/// The numbers of a text in [`Format::Text`], by name with labels; of histograms `_sum` and `_count`.
+pub fn values(text: &str) -> BTreeMap<String, f64> {
+    let numbers = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        let is_bucket = name.split('{').next().is_some_and(|n| n.ends_with("_bucket"));
+        Some((name.to_owned(), value.parse().ok()?)).filter(|_| !is_bucket)
+    });
+    numbers.collect()
+}
+
+/// Whether a number is among those that are asked for by their names without labels; no names: all.
+pub fn is_asked(metric: &str, names: &[String]) -> bool {
+    let bare = metric.split('{').next().unwrap_or_default();
+    let histogram = bare.strip_suffix("_sum").or_else(|| bare.strip_suffix("_count"));
+    names.is_empty() || names.iter().any(|name| name == bare || Some(name.as_str()) == histogram)
 }
 
 fn of_the_moment<K>(view: &View, queue: &Snapshot<K>) -> Registry {
@@ -107,13 +120,13 @@ fn of_the_moment<K>(view: &View, queue: &Snapshot<K>) -> Registry {
     registry
 }
 
-fn whole(value: usize) -> Gauge {
+pub fn whole(value: usize) -> Gauge {
     let gauge: Gauge = Gauge::default();
     gauge.set(value.try_into().unwrap_or(i64::MAX));
     gauge
 }
 
-fn seconds(value: Duration) -> Gauge<f64, std::sync::atomic::AtomicU64> {
+pub fn seconds(value: Duration) -> Gauge<f64, std::sync::atomic::AtomicU64> {
     let gauge = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
     gauge.set(value.as_secs_f64());
     gauge

@@ -26,6 +26,11 @@ pub struct DaemonFile {
     pub http: Option<String>,
     /// Absolute. `None`: not served.
     pub socket: Option<PathBuf>,
+    /// Of the task queue: where its gRPC and its HTTP were bound. `None`: not served, or by a daemon that had none yet.
+    #[serde(default)]
+    pub tasks_grpc: Option<String>,
+    #[serde(default)]
+    pub tasks_http: Option<String>,
     /// RFC 3339.
     pub started_at: String,
 }
@@ -100,6 +105,8 @@ mod tests {
             grpc: Some("127.0.0.1:50100".to_owned()),
             http: None,
             socket: Some("/srv/state/daemon.sock".into()),
+            tasks_grpc: Some("127.0.0.1:50052".to_owned()),
+            tasks_http: None,
             started_at: "2026-11-18T11:06:40.000Z".to_owned(),
         }
     }
@@ -116,6 +123,18 @@ mod tests {
         DaemonFile::remove(&stack).unwrap();
         DaemonFile::remove(&stack).unwrap();
         assert_eq!(DaemonFile::read(&stack).unwrap(), None);
+    }
+
+    #[test]
+    fn the_file_of_a_daemon_without_a_task_queue_is_understood() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut old = serde_json::to_value(example()).unwrap();
+        let fields = old.as_object_mut().unwrap();
+        fields.retain(|name, _| !name.starts_with("tasks"));
+        assert_eq!(fields.len(), 8);
+        fs::write(dir.path().join(DaemonFile::NAME), old.to_string()).unwrap();
+        let read = DaemonFile::read(dir.path()).unwrap().unwrap();
+        assert_eq!(read, DaemonFile { tasks_grpc: None, ..example() });
     }
 
     #[test]

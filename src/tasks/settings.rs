@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
@@ -93,11 +94,27 @@ pub enum Durability {
     Relaxed,
 }
 
+impl Durability {
+    pub const ALL: [Self; 2] = [Self::Strict, Self::Relaxed];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Relaxed => "relaxed",
+        }
+    }
+}
+
+/// What a lease may be.
+pub const LEASES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(10);
+/// Bytes that a payload or a result may have, whatever is configured: a message must hold it.
+pub const MAX_CONTENT: usize = 3 << 20;
+
 /// `[tasks]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TaskSettings {
     pub enabled: bool,
-    /// `redis://[user:password@]host:port[/db]` or `redis+unix:///path`.
+    /// `redis://[user:password@]host:port[/db]` or `redis+unix:///path`. Shown only as [`masked`].
     pub redis: String,
     pub grpc_addr: SocketAddr,
     pub http_addr: SocketAddr,
@@ -119,6 +136,47 @@ pub struct TaskSettings {
     pub result_ttl: Duration,
     /// Dead tasks that are kept; the oldest go first.
     pub max_dead: u64,
+}
+
+/// With the password hidden.
+impl fmt::Debug for TaskSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { redis, durability, grpc_addr, http_addr, .. } = self;
+        f.debug_struct("TaskSettings")
+            .field("redis", &masked(redis))
+            .field("durability", durability)
+            .field("grpc_addr", grpc_addr)
+            .field("http_addr", http_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An address as it is shown: `redis://user:***@host`.
+pub fn masked(text: &str) -> String {
+    hidden(text, |_| "***".to_owned())
+}
+
+/// A text with the password of each address in it replaced. What may be one counts as one: from the first `:` after
+/// the `://` to the last `@`, within quotes where there are some.
+pub fn hidden(text: &str, instead: impl Fn(&str) -> String) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        out.push_str(before);
+        let end = after.find(['"', '\'', '`', '\n']).unwrap_or(after.len());
+        let password = after[..end].rfind('@').and_then(|at| {
+            let colon = after[..at].find(':')?;
+            Some(colon + 1..at)
+        });
+        let Some(password) = password else {
+            rest = after;
+            continue;
+        };
+        out.push_str(&after[..password.start]);
+        out.push_str(&instead(&after[password.clone()]));
+        rest = &after[password.end..];
+    }
+    out + rest
 }
 
 impl Default for TaskSettings {
@@ -146,5 +204,37 @@ impl Default for TaskSettings {
             result_ttl: Duration::from_hours(24),
             max_dead: 100_000,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_known_by_their_names_and_those_of_the_system_before() {
+        for class in Class::ALL {
+            assert_eq!(Class::parse(class.name()), Ok(class));
+        }
+        assert_eq!((Class::parse(""), Class::parse("gpu")), (Ok(Class::CpuShort), Ok(Class::GpuLong)));
+        let error = Class::parse("fpga").unwrap_err();
+        assert!(error.contains("`fpga`") && error.contains("cpu_short, cpu_long, gpu_short, gpu_long"), "{error}");
+    }
+
+    #[test]
+    fn p15_a_password_is_hidden_wherever_an_address_is_shown() {
+        for (text, shown) in [
+            ("redis://localhost:6379", "redis://localhost:6379"),
+            ("redis://:hunter2@localhost", "redis://:***@localhost"),
+            ("redis://me:hunter2@localhost:1/2", "redis://me:***@localhost:1/2"),
+            ("redis://me:hun/t@er:2@localhost", "redis://me:***@localhost"),
+            ("redis = \"redis://:hunter2@a\" # b@c", "redis = \"redis://:***@a\" # b@c"),
+            ("redis://:a@b redis://:c@d", "redis://:***@d"),
+            ("redis://:hunter2@", "redis://:***@"),
+        ] {
+            assert_eq!(masked(text), shown);
+        }
+        let settings = TaskSettings { redis: "redis://:hunter2@localhost".to_owned(), ..TaskSettings::default() };
+        assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
     }
 }

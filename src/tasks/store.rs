@@ -24,6 +24,9 @@ pub enum StoreError {
     /// Redis has no memory left (`maxmemory`, `noeviction`).
     #[error("Redis has no memory left")]
     OutOfMemory,
+    /// The call itself is wrong: too many items, or a page that there is none of.
+    #[error("{0}")]
+    Invalid(&'static str),
     /// It answered what it cannot have meant: another program's keys, a bug.
     #[error("Redis answered what was not expected: {0}")]
     Unexpected(String),
@@ -118,7 +121,7 @@ pub struct ClassDepth {
     /// Until their next attempt.
     pub delayed: u64,
     pub running: u64,
-    /// How long the one that would be next has waited.
+    /// How long the one that waits longest has waited, from its submission or its requeue.
     pub oldest: Duration,
 }
 

@@ -137,7 +137,7 @@ impl NewTask {
         }
         hash.update(self.payload.encode());
         // Half of it is plenty against accidents, and keeps the record small.
-        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize().iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
     }
 }
 

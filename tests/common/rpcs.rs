@@ -36,11 +36,11 @@ impl Rpc {
     }
 }
 
-/// Of an encoded `FileDescriptorSet`.
-pub fn all(descriptors: &[u8]) -> Vec<Rpc> {
+/// Those of a package in an encoded `FileDescriptorSet`.
+pub fn all(descriptors: &[u8], package: &str) -> Vec<Rpc> {
     let set = prost_types::FileDescriptorSet::decode(descriptors).expect("a set of descriptors");
     let mut all = Vec::new();
-    for file in &set.file {
+    for file in set.file.iter().filter(|file| file.package() == package) {
         for service in &file.service {
             let service_name = format!("{}.{}", file.package(), service.name());
             for method in &service.method {

@@ -29,6 +29,10 @@ impl Stack {
         command
             .env("ENV_MANAGER_GRPC_ADDR", "127.0.0.1:0")
             .env("ENV_MANAGER_METRICS_ADDR", "127.0.0.1:0")
+            // Where there is a task queue it has a Redis of the test's.
+            .env("ENV_MANAGER_TASKS_ENABLED", "false")
+            .env("ORCHESTRATOR_GRPC_ADDR", "127.0.0.1:0")
+            .env("ORCHESTRATOR_HTTP_ADDR", "127.0.0.1:0")
             .env("ENV_MANAGER_RESYNC", RESYNC)
             .env("ENV_MANAGER_PRUNE_DELAY", "200ms");
         command

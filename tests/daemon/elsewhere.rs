@@ -65,7 +65,7 @@ fn call_all(request: impl Fn(&Rpc) -> Vec<u8>) -> Option<Vec<(Rpc, Answer)>> {
     Some(runtime.block_on(async {
         let channel: Channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let mut answers = Vec::new();
-        for rpc in rpcs::all(DESCRIPTORS) {
+        for rpc in rpcs::all(DESCRIPTORS, "env_manager.v1") {
             let call = rpcs::call(&channel, &rpc.path, request(&rpc));
             let answer = tokio::time::timeout(std::time::Duration::from_secs(20), call).await;
             // A stream that is open and has nothing to say.

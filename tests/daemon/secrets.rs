@@ -87,7 +87,7 @@ impl Heard {
         runtime.block_on(async {
             let channel =
                 Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.expect("it answers");
-            for rpc in rpcs::all(DESCRIPTORS) {
+            for rpc in rpcs::all(DESCRIPTORS, "env_manager.v1") {
                 for name in SERVICES {
                     // What a container writes is its own: `logs` hands it on as it is.
                     if rpc.name == "ReadLogs" && name == "crash" {

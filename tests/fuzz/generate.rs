@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use env_manager::config::keys::{Key, LATER_SECTIONS, OVERRIDE_FIELDS};
+use env_manager::config::keys::{Key, LATER_SECTIONS, OVERRIDE_FIELDS, TABLES};
 use serde_json::{Map, Value, json};
 
 use super::rng::Rng;
@@ -353,11 +353,14 @@ pub fn configuration(rng: &mut Rng) -> String {
             line(rng, &mut text, key.name());
         }
     }
-    if rng.one_in(2) {
-        text.push_str("[retry]\n");
-        for key in Key::ALL.iter().filter_map(|k| k.name().strip_prefix("retry.")) {
-            if rng.one_in(2) {
-                line(rng, &mut text, key);
+    for table in TABLES {
+        if rng.one_in(2) {
+            let _ = writeln!(text, "[{table}]");
+            let within = |key: &Key| key.name().strip_prefix(table)?.strip_prefix('.');
+            for key in Key::ALL.iter().filter_map(within).filter(|name| !name.contains('.')) {
+                if rng.one_in(2) {
+                    line(rng, &mut text, key);
+                }
             }
         }
     }

@@ -18,7 +18,9 @@ use crate::config::load::Environment;
 use crate::daemon::environment::Refusal;
 use crate::daemon::played::{Command, Played};
 use crate::engine::{LogLine, LogStream};
-use crate::grpc::{Listeners, ServeError, serve};
+use crate::grpc::serve;
+use crate::net::listen::Listeners;
+use crate::net::serve::ServeError;
 use crate::resource::event::{Actor, EventReason, Happening};
 use crate::state::DaemonFile;
 
@@ -100,6 +102,8 @@ impl Machine {
             manifests: self.folder.path().join("manifests"),
             grpc: Some(grpc.to_string()),
             http: None,
+            tasks_grpc: None,
+            tasks_http: None,
             socket: path,
             started_at: Timestamp(NOW.0 + self.begun).to_string(),
         };

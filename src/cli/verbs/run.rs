@@ -16,22 +16,27 @@ use super::stack::{self, CliEngine, Found, Removing};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::progress::{LogLines, Progress, Seen};
 use crate::cli::{interrupted, logging, source};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
+use crate::config::keys::{Key, KeyInfo};
 use crate::config::{self, Config};
 use crate::controller::{Settings, WallClock};
 use crate::daemon::environment::Identity;
 use crate::daemon::{Daemon, Environment, Handle, Load, Options, Reading, Rhythm};
 use crate::engine::Engine;
-use crate::grpc::{self, Listeners};
+use crate::grpc;
 use crate::history::History;
 use crate::http;
 use crate::lease::Holder;
 use crate::metrics::Metrics;
+use crate::net::listen::Listeners;
 use crate::resource::Kind;
 use crate::resource::labels::SourceId;
 use crate::source::SourceRevision;
 use crate::source::revision::checkout;
 use crate::state::DaemonFile;
+use crate::tasks::settings::TaskSettings;
+use crate::tasks::store::redis::RedisStore;
+use crate::tasks::{self, Queue};
 
 /// Watch manifests and engine, keep the stack converged, and serve its status; until it is told to end
 ///
@@ -61,6 +66,8 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failur
     // First of all: whoever comes second must disturb nothing of the first one's.
     let _lock = state.lock("env-manager run").map_err(|e| failed(&e))?;
     let listeners = Listening::bind(config).await?;
+    let store = config.tasks.enabled.then(|| RedisStore::connect(&config.tasks, &config.stack)).transpose();
+    let store = store.map_err(|wrong| Failure::new(Exit::Invalid, wrong))?;
 
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let found = Found::find(session, config, Some(Arc::new(metrics.clone())))?;
@@ -99,7 +106,8 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failur
     let handle = daemon.handle();
     let dir = config.stack_dir();
     file.write(&dir).map_err(|e| failed(&e))?;
-    let result = serve(daemon, &handle, listeners).await;
+    let tasks = store.map(|store| task_queue(store, config));
+    let result = serve(daemon, &handle, listeners, tasks).await;
     // Nobody looks for a daemon that is gone.
     if let Err(error) = DaemonFile::remove(&dir) {
         warn!("{error}");
@@ -111,6 +119,7 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failur
 struct Listening {
     grpc: TcpListener,
     http: TcpListener,
+    tasks: Option<TasksListening>,
     unix: Option<UnixListener>,
     socket: Option<PathBuf>,
     grpc_at: SocketAddr,
@@ -120,8 +129,9 @@ struct Listening {
 impl Listening {
     /// Binds before anything else is done: an address that is taken is found out at once.
     async fn bind(config: &Config) -> Result<Self, Failure> {
-        let (grpc, grpc_at) = bind(config.grpc_addr, "grpc_addr").await?;
-        let (http, http_at) = bind(config.metrics_http_addr, "metrics_http_addr").await?;
+        let (grpc, grpc_at) = bind(config.grpc_addr, Key::GrpcAddr).await?;
+        let (http, http_at) = bind(config.metrics_http_addr, Key::MetricsHttpAddr).await?;
+        let tasks = if config.tasks.enabled { Some(TasksListening::bind(&config.tasks).await?) } else { None };
         let dir = config.stack_dir();
         let socket = DaemonFile::socket_path(&dir);
         let unix = match &socket {
@@ -130,7 +140,7 @@ impl Listening {
                 Failure::new(Exit::Error, format!("cannot serve on the socket {}: {e}", path.display()))
             })?,
         };
-        Ok(Self { grpc, http, unix, socket, grpc_at, http_at })
+        Ok(Self { grpc, http, tasks, unix, socket, grpc_at, http_at })
     }
 
     fn file(&self, identity: &Identity) -> DaemonFile {
@@ -142,12 +152,30 @@ impl Listening {
             grpc: Some(self.grpc_at.to_string()),
             http: Some(self.http_at.to_string()),
             socket: self.socket.clone(),
+            tasks_grpc: self.tasks.as_ref().map(|tasks| tasks.grpc_at.to_string()),
+            tasks_http: self.tasks.as_ref().map(|tasks| tasks.http_at.to_string()),
             started_at: identity.started_at.to_string(),
         }
     }
 }
 
-async fn bind(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketAddr), Failure> {
+/// Where the task queue serves.
+struct TasksListening {
+    grpc: TcpListener,
+    http: TcpListener,
+    grpc_at: SocketAddr,
+    http_at: SocketAddr,
+}
+
+impl TasksListening {
+    async fn bind(settings: &TaskSettings) -> Result<Self, Failure> {
+        let (grpc, grpc_at) = bind(settings.grpc_addr, Key::TasksGrpcAddr).await?;
+        let (http, http_at) = bind(settings.http_addr, Key::TasksHttpAddr).await?;
+        Ok(Self { grpc, http, grpc_at, http_at })
+    }
+}
+
+async fn bind(address: SocketAddr, key: Key) -> Result<(TcpListener, SocketAddr), Failure> {
     let bound = async {
         let listener = TcpListener::bind(address).await?;
         let at = listener.local_addr()?;
@@ -159,8 +187,9 @@ async fn bind(address: SocketAddr, key: &str) -> Result<(TcpListener, SocketAddr
         } else {
             "; choose another address"
         };
-        let variable = if key == "grpc_addr" { "ENV_MANAGER_GRPC_ADDR" } else { "ENV_MANAGER_METRICS_ADDR" };
-        Failure::new(Exit::Error, format!("cannot serve on {address} ({key}): {e}{hint} with {variable}"))
+        let KeyInfo { name, env, .. } = key.info();
+        let variable = env.unwrap_or(name);
+        Failure::new(Exit::Error, format!("cannot serve on {address} ({name}): {e}{hint} with {variable}"))
     })
 }
 
@@ -175,6 +204,27 @@ fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+struct Tasks {
+    queue: Queue<RedisStore>,
+    works: tasks::Works,
+    /// Where it is kept, without a password.
+    redis: String,
+}
+
+fn task_queue(store: RedisStore, config: &Config) -> Tasks {
+    // Host and process, since daemons of several hosts may share a queue.
+    let host = Holder::current("", Timestamp::default()).host;
+    let identity = tasks::Identity {
+        stack: config.stack.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        daemon: format!("{host}:{}", std::process::id()),
+        clock: Arc::new(WallClock::new()),
+    };
+    let redis = store.address().to_owned();
+    let (queue, works) = Queue::start(store, config.tasks.clone(), identity);
+    Tasks { queue, works, redis }
 }
 
 /// Reads the manifests, away from the threads that serve: files may be many, or on a slow disk.
@@ -198,9 +248,16 @@ fn loader(session: &Session, configuration: &Arc<config::Loaded>) -> Load {
 }
 
 /// Runs the daemon and its faces until the first of them ends, or until somebody asks for the end.
-async fn serve(daemon: Daemon<CliEngine>, handle: &Handle<CliEngine>, listening: Listening) -> Result<(), Failure> {
-    let Listening { grpc, http, unix, socket, grpc_at, http_at } = listening;
+async fn serve(
+    daemon: Daemon<CliEngine>,
+    handle: &Handle<CliEngine>,
+    listening: Listening,
+    tasks: Option<Tasks>,
+) -> Result<(), Failure> {
+    let Listening { grpc, http, tasks: tasks_at, unix, socket, grpc_at, http_at } = listening;
     let stop = CancellationToken::new();
+    // Workers get to answer what they have, while the daemon ends.
+    let closing = stop.child_token();
     let mut faces: JoinSet<Result<(), Failure>> = JoinSet::new();
     info!("🌐 Starting gRPC server on {grpc_at}");
     let (it, token) = (handle.clone(), stop.clone());
@@ -214,6 +271,15 @@ async fn serve(daemon: Daemon<CliEngine>, handle: &Handle<CliEngine>, listening:
         let served = http::serve(http, it, token).await;
         served.map_err(|e| Failure::from_error(Exit::Error, &e))
     });
+    if let Some((at, Tasks { queue, works, redis })) = tasks_at.zip(tasks) {
+        info!("🌐 Starting task queue on {} (Redis: {redis})", at.grpc_at);
+        info!("📊 Starting task metrics server on {}", at.http_at);
+        let token = closing.clone();
+        faces.spawn(async move {
+            let served = tasks::serve(queue, works, at.grpc, at.http, token).await;
+            served.map_err(|e| Failure::from_error(Exit::Error, &e))
+        });
+    }
     let it = handle.clone();
     let token = stop.clone();
     faces.spawn(async move {
@@ -229,11 +295,13 @@ async fn serve(daemon: Daemon<CliEngine>, handle: &Handle<CliEngine>, listening:
         biased;
         ended = &mut running => ended.map_err(|e| Failure::from_error(Exit::Error, &e)),
         Some(face) = faces.join_next() => {
+            closing.cancel();
             token.cancel();
             let _ = running.await;
             face.unwrap_or_else(|e| Err(Failure::from_error(Exit::Error, &e)))
         }
         () = interrupted() => {
+            closing.cancel();
             token.cancel();
             running.await.map_err(|e| Failure::from_error(Exit::Error, &e))
         }
@@ -249,7 +317,7 @@ async fn serve(daemon: Daemon<CliEngine>, handle: &Handle<CliEngine>, listening:
 }
 
 /// How long connections may take to end.
-const FACES: std::time::Duration = std::time::Duration::from_secs(3);
+const FACES: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The log's lines about services.
 async fn tell(handle: &Handle<CliEngine>) {

@@ -13,11 +13,10 @@ use tonic_reflection::pb::v1alpha;
 use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient as AlphaClient;
 
 use super::{Daemon, message, rpcs, soon};
-use crate::grpc::access::Peer;
 use crate::grpc::client::Client;
+use crate::net::peer::Peer;
 use crate::proto::env_manager::v1;
 use crate::resource::ResourceKey;
-use crate::resource::event::Actor;
 use crate::resource::overall::Kept;
 use crate::resource::status::Reason;
 
@@ -39,7 +38,7 @@ fn p16_callers_are_told_apart_by_where_they_are() {
         (Peer::Unknown, false, "unknown"),
     ];
     for (peer, local, who) in cases {
-        assert_eq!((peer.is_local(), peer.actor()), (local, Actor::Caller(who.to_owned())), "{peer:?}");
+        assert_eq!((peer.is_local(), peer.to_string()), (local, who.to_owned()), "{peer:?}");
     }
     assert_eq!(Peer::of(&Request::new(())), Peer::Unknown, "a request of which nothing is known");
 }
@@ -103,7 +102,7 @@ async fn p16_callers_elsewhere_read_the_state_without_its_texts_and_nothing_else
         ("reflection".to_owned(), reflect_alpha(channel.clone()).await.err()),
     ];
     // Nobody has to remember a new call here: it is refused, or stands among those that are not.
-    let calls = rpcs::all(crate::proto::DESCRIPTORS);
+    let calls = rpcs::all(crate::proto::DESCRIPTORS, "env_manager.v1");
     assert!(calls.len() > 10 && rpcs::READERS.iter().all(|r| calls.iter().any(|c| c.name == *r)));
     for call in calls {
         let answer = soon(rpcs::call(&channel, &call.path, Vec::new())).await;

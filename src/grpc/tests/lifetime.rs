@@ -6,8 +6,8 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use super::{Daemon, message, soon};
-use crate::grpc::listen::Limits;
-use crate::grpc::pull::Places;
+use crate::net::listen::Limits;
+use crate::net::pull::Places;
 use crate::proto::env_manager::v1;
 use crate::resource::status::Reason;
 

@@ -21,10 +21,11 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
 use super::client::{Address, Client, connect};
-use super::listen::{Limits, Listeners};
-use super::pull::Places;
-use super::serve::{ServeError, serve_within};
+use super::serve::serve_within;
 use crate::daemon::played::Played;
+use crate::net::listen::{Limits, Listeners};
+use crate::net::pull::Places;
+use crate::net::serve::ServeError;
 
 /// A served environment. Ends with the test.
 struct Daemon {

@@ -1,10 +1,9 @@
 //! Who calls, and what is theirs to know.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::SocketAddr;
 
 use tonic::{Request, Status};
-
-use crate::resource::event::Actor;
 
 /// The other end of a connection. Every request of it carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,15 +29,17 @@ impl Peer {
             Self::Unknown => false,
         }
     }
+}
 
-    pub fn actor(self) -> Actor {
-        let ip = |ip: IpAddr| ip.to_canonical().to_string();
-        Actor::Caller(match self {
-            Self::Unix(Some(uid)) => format!("uid {uid}"),
-            Self::Unix(None) => "unix socket".to_owned(),
-            Self::Tcp(address) => ip(address.ip()),
-            Self::Unknown => "unknown".to_owned(),
-        })
+/// As who called is named: `uid 1000`, `127.0.0.1`.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(Some(uid)) => write!(f, "uid {uid}"),
+            Self::Unix(None) => f.write_str("unix socket"),
+            Self::Tcp(address) => write!(f, "{}", address.ip().to_canonical()),
+            Self::Unknown => f.write_str("unknown"),
+        }
     }
 }
 

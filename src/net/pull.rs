@@ -6,15 +6,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use super::access::Peer;
-use super::refuse::{ending, exhausted};
-use crate::daemon::Environment;
-use crate::daemon::environment::Context;
-use crate::store::Revision;
+use super::peer::Peer;
+use super::refuse::exhausted;
 
 pub type Stream<T> = BoxStream<'static, Result<T, Status>>;
 
@@ -47,50 +43,6 @@ pub fn stream<P: Pull>(pull: P, place: Place) -> Stream<P::Message> {
     .boxed()
 }
 
-/// Wakes whoever follows statuses and what stands beside them.
-pub struct Wakes {
-    statuses: watch::Receiver<Revision>,
-    context: watch::Receiver<Arc<Context>>,
-    closing: CancellationToken,
-    retry_after: Duration,
-}
-
-impl Wakes {
-    pub fn new<E: Environment>(environment: &E) -> Self {
-        Self {
-            statuses: environment.statuses().subscribe(),
-            context: environment.context(),
-            closing: environment.closing(),
-            retry_after: environment.retry_after(),
-        }
-    }
-
-    /// Call it *before* looking: what changes meanwhile wakes again.
-    ///
-    /// # Errors
-    /// UNAVAILABLE when the daemon is ending.
-    pub fn look(&mut self) -> Result<(), Status> {
-        self.statuses.mark_unchanged();
-        self.context.mark_unchanged();
-        if self.closing.is_cancelled() { Err(ending(self.retry_after)) } else { Ok(()) }
-    }
-
-    /// Waits until there may be something to see.
-    ///
-    /// # Errors
-    /// UNAVAILABLE when the daemon is ending.
-    pub async fn changed(&mut self) -> Result<(), Status> {
-        let goes_on = tokio::select! {
-            biased;
-            // All are cancel-safe. The end first: changes could go on for ever.
-            () = self.closing.cancelled() => false,
-            changed = self.statuses.changed() => changed.is_ok(),
-            changed = self.context.changed() => changed.is_ok(),
-        };
-        if goes_on { Ok(()) } else { Err(ending(self.retry_after)) }
-    }
-}
-
 /// How many streams there may be.
 #[derive(Clone)]
 pub struct Places {
@@ -121,7 +73,7 @@ impl Places {
         match Arc::clone(places).try_acquire_owned() {
             Ok(permit) => Ok(Place { _permit: permit }),
             Err(_) => {
-                Err(exhausted("too many streams are open; close some, or watch several services by one", retry_after))
+                Err(exhausted("too many streams are open; close some, or ask for several things by one", retry_after))
             }
         }
     }

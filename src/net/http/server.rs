@@ -18,17 +18,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::router;
-use crate::daemon::Environment;
-
 /// Connections at once; more wait to be accepted. Each may hold one answer, some 100 KiB.
-pub(super) const CONNECTIONS: usize = 256;
+pub const CONNECTIONS: usize = 256;
 /// For the head of a request, and so for a connection that asks nothing.
-pub(super) const HEAD: Duration = Duration::from_secs(10);
+pub const HEAD: Duration = Duration::from_secs(10);
 /// For a whole connection: who reads an answer a byte at a time cannot keep others out.
-pub(super) const LIFETIME: Duration = Duration::from_mins(1);
+pub const LIFETIME: Duration = Duration::from_mins(1);
 /// For what is being answered when a connection has to end. All end within a second of a shutdown.
-pub(super) const GRACE: Duration = Duration::from_millis(800);
+pub const GRACE: Duration = Duration::from_millis(800);
 /// Where descriptors or memory have run out, accepting again at once would spin.
 const SCARCE: Duration = Duration::from_millis(500);
 
@@ -36,12 +33,7 @@ const SCARCE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// The socket accepts no more.
-pub async fn serve<E: Environment>(
-    listener: TcpListener,
-    environment: E,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
-    let router = router(environment);
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> io::Result<()> {
     // Ended by us, too, and then without ending whatever else the caller's token is for.
     let ending = shutdown.child_token();
     let slots = Arc::new(Semaphore::new(CONNECTIONS));

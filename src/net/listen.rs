@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::access::Peer;
+use super::peer::Peer;
 
 /// Open connections. Together below the 1,024 files that a process may usually open. Each way has its own,
 /// so that whoever fills the port locks out nobody who comes by the socket.

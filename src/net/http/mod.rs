@@ -1,0 +1,14 @@
+//! HTTP/1.1 with limits, for a router of anybody's.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`server`] | connections: how many, how long, and their end |
+//! | [`caller`] | who asks |
+//! | [`answer`] | what answers look like |
+
+pub mod answer;
+pub mod caller;
+pub mod server;
+
+pub use caller::is_local;
+pub use server::serve;

@@ -1,0 +1,98 @@
+-- Before every script. KEYS[1] is the prefix of all keys, `{em:STACK}:`; the table of keys is in ../../redis.rs.
+-- Time is Redis's own, in milliseconds.
+
+local P = KEYS[1]
+local call = redis.call
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local CLASSES = { 'cpu_short', 'cpu_long', 'gpu_short', 'gpu_long' }
+-- A hash stays small in memory as long as none of its values is longer.
+local SHORT = 64
+
+-- First in what must go through even where memory is short, since it ends work that is under way: a write that is
+-- never refused, after which Redis refuses no other one of the same script. It does nothing.
+local function whatever_memory_there_is()
+  call('DEL', P .. '-')
+end
+
+-- A text of a task that may be long: then it is in `v:`, and its place says `>`.
+local function keep(id, field, text)
+  if #text > SHORT or text == '>' then
+    call('HSET', P .. 'v:' .. id, field, text)
+    text = '>'
+  end
+  call('HSET', P .. 't:' .. id, field, text)
+end
+
+local function kept(id, field, text)
+  if text == '>' then return call('HGET', P .. 'v:' .. id, field) or '' end
+  return text or ''
+end
+
+-- In every sorted set a task is `number:id`. The number is of its submission, or of its requeue.
+local function member(seq, id)
+  return string.format('%016d:%s', seq, id)
+end
+
+local function id_of(m)
+  return string.sub(m, 18)
+end
+
+local function number()
+  return call('INCR', P .. 'n')
+end
+
+-- One event. `more` has pairs of a name and a text; empty ones are left out.
+local function tell(what, id, class, attempt, more)
+  local event = { 'what', what, 'id', id, 'class', class, 'attempt', attempt }
+  for i = 1, #more, 2 do
+    if more[i + 1] ~= '' then
+      event[#event + 1] = more[i]
+      event[#event + 1] = more[i + 1]
+    end
+  end
+  call('XADD', P .. 'ev', 'MAXLEN', '~', 10000, '*', unpack(event))
+end
+
+-- What answers and sweeps need of a task; nil where there is none.
+local function task(id)
+  local f = call('HMGET', P .. 't:' .. id, 'class', 'prio', 'state', 'att', 'max', 'seq', 'token', 'out', 'worker',
+    'start')
+  if not f[1] then return nil end
+  return {
+    id = id, class = f[1], prio = tonumber(f[2]), state = f[3], att = tonumber(f[4]), max = tonumber(f[5]),
+    member = member(f[6], id), token = f[7] or '', out = f[8] or '', worker = kept(id, 'worker', f[9]),
+    start = tonumber(f[10] or 0),
+  }
+end
+
+-- The attempt under way failed: another one after `pause` milliseconds, or none where `pause` is nil.
+-- True where it is dead now.
+local function attempt_failed(t, out, error, pause)
+  call('ZREM', P .. 'l:' .. t.class, t.member)
+  local key = P .. 't:' .. t.id
+  if pause and t.att < t.max then
+    call('HSET', key, 'state', 'pending', 'out', out, 'pause', pause)
+    if pause > 0 then
+      call('HSET', key, 'due', now + pause)
+      call('ZADD', P .. 'z:' .. t.class, now + pause, t.member)
+    else
+      call('ZADD', P .. 'w:' .. t.class, -t.prio, t.member)
+    end
+    keep(t.id, 'err', error)
+    tell('task_retrying', t.id, t.class, t.att, { 'worker', t.worker, 'token', t.token, 'error', error })
+    return false
+  end
+  call('HSET', key, 'state', 'failed', 'out', out, 'pause', -1, 'end', now)
+  call('ZADD', P .. 'd:' .. t.class, now, t.member)
+  keep(t.id, 'err', error)
+  tell('task_failed', t.id, t.class, t.att, { 'worker', t.worker, 'token', t.token, 'error', error })
+  return true
+end
+
+-- Of `1000,2000,4000`: the pause after attempt number `attempt`; the last one for all further ones.
+local function pauses(list)
+  local all = {}
+  for ms in string.gmatch(list, '%d+') do all[#all + 1] = tonumber(ms) end
+  return function(attempt) return all[math.max(1, math.min(attempt, #all))] end
+end

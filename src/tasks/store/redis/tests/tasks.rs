@@ -1,0 +1,79 @@
+//! What a task goes through.
+
+use super::*;
+use crate::tasks::store::{Answer, Changed, Extension, Failed, Retry, StoreError};
+use crate::tasks::task::{EventType, Position, Token};
+
+#[tokio::test]
+async fn a_task_is_submitted_leased_extended_and_completed_and_all_is_told() {
+    let Some(rig) = Rig::new().await else { return };
+    rig.store.ready().await.unwrap();
+    let map = Content::Map(BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+    let task = NewTask { workflow_id: "flow".to_owned(), payload: map.clone(), ..new("t", Class::GpuShort, -3) };
+    rig.submit(&[task]).await;
+
+    let pending = rig.get("t").await;
+    assert_eq!((pending.state, pending.attempts, pending.max_attempts), (State::Pending, 0, 5));
+    assert_eq!((pending.class, pending.priority, pending.workflow_id.as_str()), (Class::GpuShort, -3, "flow"));
+    assert_eq!(rig.store.depths().await.unwrap().by_class.of(Class::GpuShort).waiting, 1);
+
+    let lease = rig.one(Class::GpuShort).await;
+    assert_eq!((lease.attempt, lease.max_attempts, lease.priority), (1, 5, -3));
+    assert_eq!((&lease.payload, lease.workflow_id.as_str()), (&map, "flow"));
+    let extended = rig.store.extend(&[(lease.id.clone(), lease.token.clone())], LONG).await.unwrap();
+    assert_eq!(extended, [Extension::Ok]);
+    let running = rig.get("t").await;
+    assert_eq!((running.state, running.worker.as_str(), running.attempts), (State::Running, "w", 1));
+
+    let result = json("{\"x\": 1}");
+    assert_eq!(rig.store.complete(&lease.id, &lease.token, &result).await.unwrap(), Answer::Ok);
+    let done = rig.get("t").await;
+    assert_eq!((done.state, done.result), (State::Completed, Some(result)));
+    assert!(done.submitted_at <= done.started_at.unwrap() && done.started_at <= done.ended_at);
+
+    let told = rig.store.events(Position::default(), 100, Duration::ZERO).await.unwrap();
+    let what: Vec<_> = told.iter().map(|event| (event.what, event.attempt, event.worker.as_str())).collect();
+    assert_eq!(what, [(EventType::Submitted, 0, ""), (EventType::Started, 1, "w"), (EventType::Completed, 1, "w")]);
+    assert!(told.iter().all(|event| event.id == lease.id && event.class == Class::GpuShort));
+    assert_eq!(told[1].token, lease.token.0);
+    assert_eq!(rig.store.newest().await.unwrap(), told[2].position);
+}
+
+#[tokio::test]
+async fn failed_released_cancelled_and_requeued() {
+    let Some(rig) = Rig::new().await else { return };
+    rig.submit(&[short("a"), short("b")]).await;
+    let a = rig.one(Class::CpuShort).await;
+    assert_eq!(rig.store.release(&a.id, &a.token).await.unwrap(), Answer::Ok);
+    let a = rig.one(Class::CpuShort).await;
+    assert_eq!((a.id.as_str(), a.attempt), ("a", 1));
+    let retry = rig.store.fail(&a.id, &a.token, "no", Retry::Backoff).await.unwrap();
+    assert!(matches!(retry, Failed::RetryIn(pause) if (900..=1100).contains(&pause.as_millis())), "{retry:?}");
+    assert_eq!(rig.store.depths().await.unwrap().by_class.of(Class::CpuShort).delayed, 1);
+    assert_eq!(rig.store.cancel(&a.id, "enough").await.unwrap(), Changed::From(State::Pending));
+
+    let b = rig.one(Class::CpuShort).await;
+    assert_eq!(rig.store.fail(&b.id, &b.token, "for good", Retry::Never).await.unwrap(), Failed::Dead);
+    assert_eq!(rig.store.requeue(&b.id).await.unwrap(), Changed::From(State::Failed));
+    assert_eq!(rig.store.requeue(&id("nobody")).await.unwrap(), Changed::Unknown);
+    assert_eq!(rig.one(Class::CpuShort).await.attempt, 1);
+    assert_eq!(rig.store.complete(&b.id, &b.token, &json("1")).await.unwrap(), Answer::Stale);
+    assert_eq!(rig.store.complete(&b.id, &Token("x".to_owned()), &json("1")).await.unwrap(), Answer::Stale);
+    rig.store.sweep().await.unwrap();
+    let page = rig.store.list(&State::ALL, None, None, 100).await.unwrap();
+    assert_eq!((page.tasks.len(), page.next), (2, None));
+}
+
+#[tokio::test]
+async fn what_was_taken_is_there_after_redis_was_killed() {
+    let Some(mut rig) = Rig::new().await else { return };
+    rig.submit(&[short("low"), new("high", Class::CpuShort, 5), short("last")]).await;
+    rig.redis.kill();
+    assert!(matches!(rig.store.ready().await, Err(StoreError::NotReady(_))));
+    rig.redis.start_again().await;
+    let other = RedisStore::connect(&rig.settings, "test").unwrap();
+    other.ready().await.unwrap();
+    let leases = rig.lease(Class::CpuShort, 10).await;
+    assert_eq!(names(&leases), ["high", "low", "last"]);
+    assert_eq!(rig.state("last").await, State::Running);
+}
