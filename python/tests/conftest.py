@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from . import fakes
+from .rig import Rig, rigged
 
 OURS = ("ENV_MANAGER_", "DSPY_AGENT_", "ORCHESTRATOR_")
 
@@ -27,3 +29,11 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 async def fake() -> AsyncIterator[fakes.Fake]:
     async with fakes.served() as server:
         yield server
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """A real daemon's place: nothing is started yet but Redis."""
+    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8]
+    with rigged(tmp_path, monkeypatch, name) as rig:
+        yield rig

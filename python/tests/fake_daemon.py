@@ -48,7 +48,7 @@ async def run(arguments: list[str]) -> None:
         home = STATE / STACK
         home.mkdir(parents=True, exist_ok=True)
         queue = None if "FAKE_NO_QUEUE" in os.environ else fake.address
-        written = {"pid": os.getpid(), "stack": STACK, "grpc": fake.address, "tasks_grpc": queue}
+        written = {"pid": os.getpid(), "stack": STACK, "grpc": fake.address, "tasksGrpc": queue}
         (home / "partial").write_text(json.dumps(written))
         (home / "partial").rename(home / "daemon.json")
         ended = asyncio.Event()

@@ -142,9 +142,9 @@ async def find(place: Place) -> Daemon | None:
         if await _listens(address) and await _is_of(place, address):
             if own is None or address != settings.dialled(own):
                 return Daemon(address, None)
-            tasks = written.get("tasks_grpc")
+            tasks = written.get("tasksGrpc")
             return Daemon(
-                address, settings.dialled(tasks) if tasks else None, queue_is_off="tasks_grpc" in written and not tasks
+                address, settings.dialled(tasks) if tasks else None, queue_is_off="tasksGrpc" in written and not tasks
             )
     return None
 
