@@ -175,12 +175,30 @@ class AgentInfra:
             if self.auto_start_services:
                 timeout = self.service_timeout or settings.service_timeout()
                 try:
-                    await self.reconciler.wait_ready(timeout=timeout)
+                    await self._ready(timeout)
                 except BaseException:
                     await self.stop()
                     raise
         self._begun = True
         return self
+
+    async def _ready(self, timeout: float) -> None:
+        begun = self._daemon
+        if begun is None or begun.process is None:
+            await self.reconciler.wait_ready(timeout=timeout)
+            return
+        waiting = asyncio.create_task(self.reconciler.wait_ready(timeout=timeout))
+        attending = asyncio.create_task(daemon.attend(begun))
+        try:
+            done, _ = await asyncio.wait({waiting, attending}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            waiting.cancel()
+            attending.cancel()
+            await asyncio.gather(waiting, attending, return_exceptions=True)
+            if begun.lines is not None:
+                begun.lines.show()
 
     async def _find(self) -> None:
         wanted = await asyncio.to_thread(daemon.place, self.workspace, self.cli_path)
