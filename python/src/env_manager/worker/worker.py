@@ -24,8 +24,9 @@ from ..client import IDEMPOTENT, SERVICE
 from ..rpc import Rpc, translated
 from ..settings import Backoff
 from ..v1 import orchestrator_pb2 as pb
+from . import handlers as registry
 from .answers import Answers
-from .handlers import REGISTERED, Handler, TaskContext, known_class
+from .handlers import Handler, TaskContext, known_class
 from .lanes import Lane
 from .outcome import Done, Failed, Outcome, Stopped
 from .slots import Slot, Work
@@ -77,7 +78,7 @@ class Worker:
         worker_id: str | None = None,
     ) -> None:
         sizes = {known_class(name): size for name, size in (concurrency or {}).items()}
-        chosen = list(REGISTERED.values() if handlers is None else handlers)
+        chosen = list(registry.REGISTERED.values() if handlers is None else handlers)
         if not chosen:
             raise errors.HandlerError('there is no handler: write @task_handler("cpu_short") over a function')
         self._handlers = [
