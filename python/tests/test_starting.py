@@ -15,6 +15,8 @@ import pytest
 
 from env_manager import AgentInfra, BinaryNotFound, DaemonFailed, NotReady, WrongStack, WrongVersion, binary
 
+from .fakes import served
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -140,6 +142,13 @@ async def test_a_dead_daemons_file_is_no_daemon(program: Path, tmp_path: Path) -
     (home / "daemon.json").write_text(json.dumps({"pid": 1, "grpc": "127.0.0.1:1"}))
     async with AgentInfra.start(stop_on_exit=True):
         assert len(starts(tmp_path)) == 1
+    # Its port is another stack's by now.
+    async with served() as other:
+        other.reconciler.stack = "other"
+        (home / "daemon.json").write_text(json.dumps({"pid": 1, "grpc": other.address}))
+        async with AgentInfra.start(stop_on_exit=True) as infra:
+            assert infra.reconciler.address != other.address
+            assert len(starts(tmp_path)) == 2
 
 
 async def test_a_daemon_without_a_task_queue_is_well_without_it(

@@ -141,7 +141,9 @@ async def find(place: Place) -> Daemon | None:
     if not place.address.endswith(":0"):
         candidates.append(place.address)
     for address in dict.fromkeys(candidates):
-        if await _listens(address) and await _is_of(place, address):
+        # What an old file tells of may be somebody else's by now, which matters only where this one would serve, too.
+        passed_over = address != place.address
+        if await _listens(address) and await _is_of(place, address, passed_over=passed_over):
             if own is None or address != settings.dialled(own):
                 return Daemon(address, None)
             tasks = written.get("tasksGrpc")
@@ -176,17 +178,21 @@ async def _listens(address: str) -> bool:
     return True
 
 
-async def _is_of(place: Place, address: str) -> bool:
+async def _is_of(place: Place, address: str, *, passed_over: bool) -> bool:
     client = ReconcilerClient(address)
     try:
         now = await client.convergence(timeout=ANSWER)
     except errors.Unavailable:
         return False  # it is ending
     except errors.RpcError as error:
+        if passed_over:
+            return False
         raise errors.WrongStack(f"what answers at {address} is no env-manager: {error}") from None
     finally:
         await client.close()
     if now.stack != place.stack:
+        if passed_over:
+            return False
         raise errors.WrongStack(
             f"the daemon at {address} keeps stack {now.stack}, not {place.stack}: set ENV_MANAGER_STACK, or "
             "ENV_MANAGER_GRPC_ADDR to the address of another one"

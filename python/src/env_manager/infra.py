@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 from weakref import WeakKeyDictionary
 
 from . import daemon, errors, settings
 from .client import Health, NewTask, OrchestratorClient, Submitted, TaskEvent, TaskResult, TaskStatus
 from .payload import Payload
 from .reconciler import Convergence, ReconcilerClient
+
+if TYPE_CHECKING:
+    from .sync import ensure_infra_sync
+
+__all__ = [
+    "AgentInfra",
+    "OrchestratorClient",
+    "ensure_infra",
+    "ensure_infra_sync",
+    "orchestrator_client",
+    "shutdown_infra",
+    "use_infra",
+]
 
 StrPath = str | os.PathLike[str]
 #: The name under which `health_check` tells of the task queue, beside the services.
@@ -55,7 +67,6 @@ class StartCall(Protocol):
 class _Start:
     """`AgentInfra.start(…)` makes an instance; `infra.start()` starts that one."""
 
-    __signature__ = inspect.signature(StartCall.__call__)
     __doc__ = """Finds the daemon or starts it, and waits until required services are ready. See [`AgentInfra`]."""
 
     @overload
@@ -383,3 +394,12 @@ async def use_infra(
 def orchestrator_client(address: str | None = None, *, timeout: float = 30.0) -> OrchestratorClient:
     """A client of the task queue alone: it looks for no daemon. `async with orchestrator_client() as client: …`"""
     return OrchestratorClient(address, timeout=timeout)
+
+
+def __getattr__(name: str) -> Any:
+    # It is built upon this module.
+    if name == "ensure_infra_sync":
+        from .sync import ensure_infra_sync
+
+        return ensure_infra_sync
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
