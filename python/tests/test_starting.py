@@ -197,9 +197,10 @@ async def test_one_that_ends_while_services_are_waited_for_is_told_at_once(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_UNREADY", "1")
-    starting = asyncio.ensure_future(AgentInfra.start(service_timeout=600).__aenter__())
-    while not (tmp_path / "state" / "default" / "daemon.json").exists():
+    infra = AgentInfra(service_timeout=600)
+    starting = asyncio.ensure_future(infra.start_async())
+    while infra._daemon is None:
         await asyncio.sleep(0.01)
     os.kill(pids(tmp_path)[0], signal.SIGKILL)
     with pytest.raises(DaemonFailed, match="ended with -9"):
-        await starting
+        await asyncio.wait_for(starting, 5)
