@@ -101,16 +101,16 @@ impl<S: TaskStore> Inner<S> {
             workers: self.dispatcher.workers(),
         }
     }
+}
 
-    async fn sweep(&self) {
-        loop {
-            match self.store.sweep().await {
-                Ok(swept) => self.metrics.lapsed(swept.lapsed),
-                Err(error) => tracing::debug!(%error, "the task queue cannot be swept"),
-            }
-            self.dispatcher.tick();
-            sleep(SWEEP).await;
+async fn sweep<S: TaskStore>(store: S, metrics: TaskMetrics, dispatcher: Dispatcher) {
+    loop {
+        match store.sweep().await {
+            Ok(swept) => metrics.lapsed(swept.lapsed),
+            Err(error) => tracing::debug!(%error, "the task queue cannot be swept"),
         }
+        dispatcher.tick();
+        sleep(SWEEP).await;
     }
 }
 
@@ -146,12 +146,12 @@ impl<S: TaskStore> Queue<S> {
         }));
         let mut works = Works { inbox: JoinSet::new(), dispatch: JoinSet::new(), rest: JoinSet::new() };
         works.inbox.spawn(queue.taking(inbox));
-        works.dispatch.spawn(dispatch::run::run(queue.dispatcher.clone(), store.clone(), metrics));
+        works.dispatch.spawn(dispatch::run::run(queue.dispatcher.clone(), store.clone(), metrics.clone()));
+        // None of these has the queue itself: submissions end with its last owner.
         let (hub, dispatcher, of_hub) = (Arc::clone(&queue.hub), queue.dispatcher.clone(), store.clone());
         works.rest.spawn(async move { hub.run(of_hub, |event| dispatcher.event(event)).await });
-        works.rest.spawn(ready::follow(store, queue.settings.durability, found));
-        let it = queue.clone();
-        works.rest.spawn(async move { it.sweep().await });
+        works.rest.spawn(ready::follow(store.clone(), queue.settings.durability, found));
+        works.rest.spawn(sweep(store, metrics, queue.dispatcher.clone()));
         (queue, works)
     }
 

@@ -18,9 +18,6 @@ pub mod lease;
 pub mod refuse;
 pub mod results;
 
-#[cfg(test)]
-mod tests;
-
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
