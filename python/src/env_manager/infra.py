@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 from weakref import WeakKeyDictionary
@@ -276,11 +276,11 @@ class AgentInfra:
 
     def stream_task_results(
         self, task_ids: Sequence[str] = (), *, include_completed: bool = True
-    ) -> AsyncIterator[TaskResult]:
+    ) -> AsyncGenerator[TaskResult, None]:
         """See [`OrchestratorClient.stream_task_results`]."""
         return self.orchestrator.stream_task_results(task_ids, include_completed=include_completed)
 
-    def stream_events(self, event_types: Sequence[str] = (), *, since: int = 0) -> AsyncIterator[TaskEvent]:
+    def stream_events(self, event_types: Sequence[str] = (), *, since: int = 0) -> AsyncGenerator[TaskEvent, None]:
         """See [`OrchestratorClient.stream_events`]."""
         return self.orchestrator.stream_events(event_types, since=since)
 
@@ -340,7 +340,7 @@ class AgentInfra:
         limit = self.service_timeout or settings.service_timeout() if timeout is None else timeout
         return await self.reconciler.wait_ready(*services, timeout=limit)
 
-    def watch(self) -> AsyncIterator[Convergence]:
+    def watch(self) -> AsyncGenerator[Convergence, None]:
         """The environment now, and again after each change."""
         return self.reconciler.watch()
 
