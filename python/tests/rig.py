@@ -72,6 +72,7 @@ class Rig:
     """Variables point to it: whatever the package starts or finds is of this rig."""
 
     def __init__(self, home: Path, patch: pytest.MonkeyPatch, name: str) -> None:
+        program = binary()
         self.home = home
         self.stack = f"em-test-py-{name}-{os.getpid()}"
         self.redis = Redis(home / "redis")
@@ -83,7 +84,7 @@ class Rig:
             f'spec: {{ containerName: "{self.stack}-{{service}}", stop: {{ gracePeriod: 5s }} }}\n',
         )
         self.variables = {
-            "ENV_MANAGER_BIN": binary(),
+            "ENV_MANAGER_BIN": program,
             "ENV_MANAGER_STACK": self.stack,
             "ENV_MANAGER_STATE_DIR": str(home / "state"),
             "ENV_MANAGER_MANIFESTS": str(self.manifests),

@@ -23,6 +23,7 @@ from env_manager import (
     Worker,
     WrongStack,
 )
+from env_manager.v1 import reconciler_pb2
 
 from . import handlers
 from .rig import Rig, runs
@@ -81,6 +82,37 @@ async def test_two_at_once_get_one_daemon_and_another_stack_is_refused(
         await AgentInfra.start()
     await first.stop()
     await second.stop()
+
+
+async def test_one_that_is_about_to_end_is_waited_for(rig: Rig) -> None:
+    infra = await AgentInfra.start()
+    pid = rig.pid
+    request = reconciler_pb2.WatchConvergenceRequest()
+    stream = infra.reconciler.rpc.stream("WatchConvergence", request, reconciler_pb2.WatchConvergenceResponse)
+    await anext(stream)
+    os.kill(pid, signal.SIGTERM)
+    with pytest.raises(Unavailable):
+        [_ async for _ in stream]
+    # It takes no calls any more, and has the stack until it is gone.
+    async with AgentInfra.start():
+        assert rig.pid != pid
+    await infra.stop()
+
+
+async def test_one_that_ends_while_services_are_waited_for_is_followed_by_another(rig: Rig) -> None:
+    rig.service("slow", "probes: { startup: { exec: { command: ['false'] }, deadline: 300s } }")
+    with pytest.raises(NotReady):
+        await AgentInfra.start(service_timeout=0.5)
+    pid = rig.pid
+    infra = AgentInfra()
+    starting = asyncio.create_task(infra.start_async())
+    while infra._daemon is None:
+        await asyncio.sleep(0.005)
+    os.kill(pid, signal.SIGTERM)
+    rig.service("slow")
+    await starting
+    assert rig.pid != pid
+    await infra.stop()
 
 
 async def test_a_configuration_that_is_wrong_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,8 @@ class Daemon:
     orchestrator: str | None
     #: It serves no task queue.
     queue_is_off: bool = False
+    #: Of one on this machine that was found; `None`: not known.
+    pid: int | None = None
     #: This process has started it.
     process: subprocess.Popen[bytes] | None = None
     #: What it writes, while somebody waits for it.
@@ -148,7 +150,10 @@ async def find(place: Place) -> Daemon | None:
                 return Daemon(address, None)
             tasks = written.get("tasksGrpc")
             return Daemon(
-                address, settings.dialled(tasks) if tasks else None, queue_is_off="tasksGrpc" in written and not tasks
+                address,
+                settings.dialled(tasks) if tasks else None,
+                queue_is_off="tasksGrpc" in written and not tasks,
+                pid=written["pid"] if _runs(written.get("pid")) else None,
             )
     return None
 
@@ -184,6 +189,10 @@ async def _is_of(place: Place, address: str, *, passed_over: bool) -> bool:
         now = await client.convergence(timeout=ANSWER)
     except errors.Unavailable:
         return False  # it is ending
+    except errors.DeadlineExceeded:
+        if passed_over:
+            return False
+        raise errors.DaemonFailed(f"what listens at {address} does not answer within {ANSWER:g} s") from None
     except errors.RpcError as error:
         if passed_over:
             return False
@@ -221,10 +230,32 @@ async def find_or_start(place: Place, orchestrator: str | None = None, echo: Tex
         raise errors.BinaryNotFound(f"no daemon answers at {place.address}, and {place.why_no_program}")
     place.home.mkdir(parents=True, exist_ok=True)
     async with _lock(place.home / "start.lock"):
-        # Somebody else may have started it meanwhile.
-        if found := await find(place):
+        # Somebody else may have started it meanwhile; or one is about to end, and still has the stack.
+        if found := await _found_or_gone(place):
             return found
         return await _start(place, orchestrator, echo or sys.stderr)
+
+
+async def _found_or_gone(place: Place) -> Daemon | None:
+    try:
+        async with asyncio.timeout(END):
+            while True:
+                if found := await find(place):
+                    return found
+                if not _runs(_written(place).get("pid")):
+                    return None
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        return None  # the new one will tell who has the stack
+
+
+def _runs(pid: object) -> bool:
+    """A process of that number, and a daemon: numbers are given again."""
+    try:
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition(" (")[2].rpartition(") ")
+    except OSError:
+        return False
+    return name == binary.NAME and not rest.startswith(("Z", "X"))
 
 
 @contextlib.asynccontextmanager
@@ -316,14 +347,22 @@ class Relay:
         return self._log.read_text(errors="replace").splitlines()[-LAST_LINES:]
 
 
-async def attend(begun: Daemon) -> None:
+class Gone(errors.Unavailable):
+    """A daemon that was found has ended: another one may be found, or started."""
+
+
+async def attend(daemon: Daemon) -> None:
     """Shows what a daemon of this process writes, until somebody cancels that.
 
     Raises:
         errors.DaemonFailed: it has ended.
+        Gone: one that was found has ended.
     """
-    while begun.process is not None and begun.lines is not None:
-        begun.lines.check(begun.process)
+    while True:
+        if daemon.process is not None and daemon.lines is not None:
+            daemon.lines.check(daemon.process)
+        elif daemon.pid is not None and not _runs(daemon.pid):
+            raise Gone(f"the daemon at {daemon.address} has ended", code="UNAVAILABLE")
         await asyncio.sleep(_POLL)
 
 

@@ -182,34 +182,37 @@ class AgentInfra:
         if self._begun:
             return self
         if not settings.truth("DSPY_AGENT_SKIP_START"):
-            await self._find()
-            if self.auto_start_services:
-                timeout = self.service_timeout or settings.service_timeout()
-                try:
-                    await self._ready(timeout)
-                except BaseException:
-                    await self.stop()
-                    raise
+            try:
+                while not await self._found_ready():
+                    await self._close()
+            except BaseException:
+                await self.stop()
+                raise
         self._begun = True
         return self
 
-    async def _ready(self, timeout: float) -> None:
-        begun = self._daemon
-        if begun is None or begun.process is None:
-            await self.reconciler.wait_ready(timeout=timeout)
-            return
+    async def _found_ready(self) -> bool:
+        """`False`: the daemon that was found was about to end, and has."""
+        await self._find()
+        found = self._daemon
+        if not self.auto_start_services or found is None:
+            return True
+        timeout = self.service_timeout or settings.service_timeout()
         waiting = asyncio.create_task(self.reconciler.wait_ready(timeout=timeout))
-        attending = asyncio.create_task(daemon.attend(begun))
+        attending = asyncio.create_task(daemon.attend(found))
         try:
             done, _ = await asyncio.wait({waiting, attending}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+        except daemon.Gone:
+            return False
         finally:
             waiting.cancel()
             attending.cancel()
             await asyncio.gather(waiting, attending, return_exceptions=True)
-            if begun.lines is not None:
-                begun.lines.show()
+            if found.lines is not None:
+                found.lines.show()
+        return True
 
     async def _find(self) -> None:
         wanted = await asyncio.to_thread(daemon.place, self.workspace, self.cli_path)
@@ -229,13 +232,16 @@ class AgentInfra:
 
     async def stop(self) -> None:
         """Closes the connections. Ends the daemon only where `stop_on_exit` is set and this one has started it."""
+        await self._close()
+        begun, self._daemon, self._begun = self._daemon, None, False
+        if self.stop_on_exit and begun is not None and begun.process is not None:
+            await daemon.stop(begun.process)
+
+    async def _close(self) -> None:
         for client in (self._orchestrator, self._reconciler):
             if client is not None:
                 await client.close()
         self._orchestrator = self._reconciler = None
-        begun, self._daemon, self._begun = self._daemon, None, False
-        if self.stop_on_exit and begun is not None and begun.process is not None:
-            await daemon.stop(begun.process)
 
     async def __aenter__(self) -> Self:
         return await self.start_async()
