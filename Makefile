@@ -14,7 +14,7 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/quick/env-manager
 CHOICE := .env-manager/config
 CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
 
-.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env upgrade-check sim chaos clean
+.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env wheel upgrade-check sim chaos clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -49,8 +49,13 @@ build: ## the program, at target/quick/env-manager
 	@$(CARGO) build --quiet --profile quick
 	echo "✓ $$($(BIN) version | head -n 1) built"
 
-python-env: # grpcio in a virtual environment, for the examples under python/
+python-env: # virtual environments for python/
 	@deploy/python-env
+
+wheel: python-env ## the Python package with the daemon, dist/*.whl
+	@command -v $(CARGO) >/dev/null || { echo '✗ cargo is not on the path: without it the build would download a toolchain'; exit 1; }
+	MATURIN_PEP517_ARGS="--profile quick" .env-manager/python/bin/pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist ./python
+	echo "✓ $$(ls dist/*.whl)"
 
 test-tools: # Debian packages that tests and benchmark need
 	@deploy/test-tools
@@ -84,7 +89,7 @@ lint: ## format, clippy, shellcheck
 	@$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --all-features -- -D warnings
 	if command -v shellcheck >/dev/null; then
-		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/python-env deploy/test-tools deploy/upgrade-check tests/mutants/run \
+		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/python-env deploy/test-tools deploy/upgrade-check python/check tests/mutants/run \
 			deploy/local-images/build deploy/local-images/*/rootfs deploy/local-images/*/*-run deploy/local-images/redis/redis-server
 	fi
 
