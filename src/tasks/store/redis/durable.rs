@@ -2,7 +2,7 @@
 
 use ::redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, Value};
 
-use super::link::refused;
+use super::link::{LOADING, refused};
 use super::record::text;
 use crate::tasks::store::{NotDurable, StoreError};
 
@@ -30,33 +30,42 @@ pub fn judge(answers: Vec<RedisResult<Value>>) -> Result<(), StoreError> {
     let mut next = |setting: &str, wanted: &str| match answers.next() {
         Some(Ok(answer)) => Ok(answer),
         Some(Err(error)) => Err(untold(setting, wanted, &error)),
-        None => Err(unreadable(setting, wanted, "unknown")),
+        None => Err(otherwise(setting, wanted, "unknown")),
     };
 
     let info = text(next("appendonly", "yes")?).unwrap_or_default();
     let field = |name: &str| {
         info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("unknown").trim()
     };
+    // These questions it answers all the same.
+    if field("loading") == "1" {
+        return Err(StoreError::NotReady(LOADING.to_owned()));
+    }
     match field("aof_enabled") {
         "1" => {}
-        "0" => return Err(unreadable("appendonly", "yes", "no")),
-        found => return Err(unreadable("appendonly", "yes", found)),
+        "0" => return Err(otherwise("appendonly", "yes", "no")),
+        found => return Err(otherwise("appendonly", "yes", found)),
+    }
+    // Switched on while it ran, it keeps nothing before the first file is whole.
+    let writes = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"].into_iter().any(|name| field(name) == "1");
+    if field("aof_base_size") == "0" && (writes || field("aof_last_bgrewrite_status") != "ok") {
+        return Err(StoreError::NotReady("it writes its append-only file for the first time".to_owned()));
     }
     let written = field("aof_last_write_status");
     if written != "ok" {
-        return Err(unreadable("aof_last_write_status", "ok", written));
+        return Err(otherwise("aof_last_write_status", "ok", written));
     }
 
     for (setting, wanted) in SETTINGS {
         let found = value(next(setting, wanted)?).unwrap_or_else(|| "unknown".to_owned());
         if found != wanted {
-            return Err(unreadable(setting, wanted, &found));
+            return Err(otherwise(setting, wanted, &found));
         }
     }
     Ok(())
 }
 
-fn unreadable(setting: &str, wanted: &str, found: &str) -> StoreError {
+fn otherwise(setting: &str, wanted: &str, found: &str) -> StoreError {
     let (setting, wanted, found) = (setting.to_owned(), wanted.to_owned(), found.chars().take(60).collect());
     StoreError::NotDurable(NotDurable { setting, found, wanted })
 }
@@ -66,7 +75,7 @@ fn untold(setting: &str, wanted: &str, error: &::redis::RedisError) -> StoreErro
     let at_all = ErrorKind::Server(ServerErrorKind::ResponseError);
     let forbidden = ErrorKind::Server(ServerErrorKind::NoPerm);
     if error.kind() == at_all || error.kind() == forbidden {
-        unreadable(setting, wanted, "not told by this Redis")
+        otherwise(setting, wanted, "not told by this Redis")
     } else {
         refused(error, "")
     }

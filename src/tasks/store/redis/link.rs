@@ -27,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long durability is known without asking.
 const CHECKED: Duration = Duration::from_secs(2);
 
+pub const LOADING: &str = "it reads its file back after a start";
+
 pub struct Link {
     client: Client,
     address: String,
@@ -246,7 +248,7 @@ pub fn refused(error: &RedisError, address: &str) -> StoreError {
         return StoreError::OutOfMemory;
     }
     match error.code().unwrap_or_default() {
-        "LOADING" => return not_ready("it reads its file back after a start".to_owned()),
+        "LOADING" => return not_ready(LOADING.to_owned()),
         "BUSY" => return not_ready("a script runs there that does not end".to_owned()),
         "NOAUTH" => return not_ready("it wants a password: `redis` in [tasks]".to_owned()),
         "WRONGPASS" => return not_ready("it refuses the password in `redis` of [tasks]".to_owned()),

@@ -2,9 +2,19 @@
 
 #[allow(dead_code, reason = "the integration tests have it, too")]
 mod server;
+
+mod answers;
+mod limits;
+mod list;
+mod model;
+mod order;
+mod outages;
+mod settings;
+mod share;
 mod tasks;
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,10 +22,23 @@ use bytes::Bytes;
 use self::server::RedisServer;
 use super::RedisStore;
 use crate::tasks::settings::{Class, TaskSettings};
-use crate::tasks::store::{Submitted, TaskStore};
-use crate::tasks::task::{Content, Lease, NewTask, State, Task, TaskId};
+use crate::tasks::store::{Answer, Changed, Extension, Failed, Retry, StoreError, Submitted, TaskStore};
+use crate::tasks::task::{Content, EventType, Lease, NewTask, Position, State, Task, TaskId, Token};
 
 const LONG: Duration = Duration::from_secs(30);
+const HOUR: Duration = Duration::from_hours(1);
+
+/// What a call tells in the end, asked again and again.
+async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(told) = ask().await {
+            return told;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 fn id(name: &str) -> TaskId {
     TaskId::parse(name).unwrap()
@@ -50,11 +73,14 @@ impl Rig {
     }
 
     async fn with(set: impl FnOnce(&mut TaskSettings)) -> Option<Self> {
-        let redis = RedisServer::start(&[]).await?;
+        Some(Self::on(RedisServer::start(&[]).await?, set))
+    }
+
+    fn on(redis: RedisServer, set: impl FnOnce(&mut TaskSettings)) -> Self {
         let mut settings = TaskSettings { redis: redis.url(), ..TaskSettings::default() };
         set(&mut settings);
         let store = RedisStore::connect(&settings, "test").unwrap();
-        Some(Self { redis, settings, store })
+        Self { redis, settings, store }
     }
 
     /// All are new.
@@ -74,6 +100,18 @@ impl Rig {
 
     async fn get(&self, name: &str) -> Task {
         self.store.get(&ids(&[name]), true).await.unwrap().remove(0).expect("a task")
+    }
+
+    /// Sweeps until so many leases have lapsed.
+    async fn lapse(&self, number: u64) {
+        let mut lapsed = 0;
+        while lapsed < number {
+            lapsed += until("a lease lapses", async || {
+                Some(self.store.sweep().await.unwrap().lapsed).filter(|lapsed| *lapsed > 0)
+            })
+            .await;
+        }
+        assert_eq!(lapsed, number);
     }
 
     async fn state(&self, name: &str) -> State {

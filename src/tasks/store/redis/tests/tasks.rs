@@ -1,8 +1,6 @@
 //! What a task goes through.
 
 use super::*;
-use crate::tasks::store::{Answer, Changed, Extension, Failed, Retry, StoreError};
-use crate::tasks::task::{EventType, Position, Token};
 
 #[tokio::test]
 async fn a_task_is_submitted_leased_extended_and_completed_and_all_is_told() {
@@ -65,15 +63,53 @@ async fn failed_released_cancelled_and_requeued() {
 }
 
 #[tokio::test]
-async fn what_was_taken_is_there_after_redis_was_killed() {
-    let Some(mut rig) = Rig::new().await else { return };
-    rig.submit(&[short("low"), new("high", Class::CpuShort, 5), short("last")]).await;
-    rig.redis.kill();
-    assert!(matches!(rig.store.ready().await, Err(StoreError::NotReady(_))));
-    rig.redis.start_again().await;
-    let other = RedisStore::connect(&rig.settings, "test").unwrap();
-    other.ready().await.unwrap();
-    let leases = rig.lease(Class::CpuShort, 10).await;
-    assert_eq!(names(&leases), ["high", "low", "last"]);
-    assert_eq!(rig.state("last").await, State::Running);
+async fn a_listener_is_woken_by_the_next_event_and_reads_on_where_it_was() {
+    let Some(rig) = Rig::new().await else { return };
+    let before = rig.store.newest().await.unwrap();
+    assert_eq!(before, Position::default());
+    let none = rig.store.events(before, 10, Duration::from_millis(1)).await.unwrap();
+    assert!(none.is_empty(), "{none:?}");
+    let (a, d) = ([short("a")], [short("d")]);
+    let (came, ()) = tokio::join!(rig.store.events(before, 10, LONG), rig.submit(&a));
+    let came = came.unwrap();
+    assert_eq!(came.iter().map(|e| e.id.as_str()).collect::<Vec<_>>(), ["a"]);
+
+    rig.submit(&[short("b"), short("c")]).await;
+    let next = rig.store.events(came[0].position, 1, LONG).await.unwrap();
+    assert_eq!(next[0].id.as_str(), "b");
+    // Two that wait, and calls meanwhile.
+    let now = rig.store.newest().await.unwrap();
+    let (one, other, ()) =
+        tokio::join!(rig.store.events(now, 10, LONG), rig.store.events(now, 10, LONG), rig.submit(&d));
+    assert_eq!((one.unwrap().len(), other.unwrap().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn long_texts_are_kept_and_leave_the_record_small() {
+    let Some(rig) = Rig::new().await else { return };
+    let long = "x".repeat(200);
+    let name = "n".repeat(200);
+    rig.submit(&[
+        NewTask { workflow_id: long.clone(), ..short(&name) },
+        NewTask { workflow_id: ">".into(), ..short("b") },
+    ])
+    .await;
+    let leases = rig.store.lease(&long, &[(Class::CpuShort, 2)], LONG).await.unwrap();
+    assert_eq!((leases[0].workflow_id.as_str(), leases[1].workflow_id.as_str()), (long.as_str(), ">"));
+    // Of two bytes each, so that the cut falls between two only by care.
+    let error = format!("-{}", "é".repeat(1500));
+    let failed = rig.store.fail(&leases[0].id, &leases[0].token, &error, Retry::Never).await.unwrap();
+    assert_eq!(failed, Failed::Dead);
+    let task = rig.get(&name).await;
+    assert_eq!(task.error, error[..1999]);
+    assert_eq!((task.worker, task.workflow_id), (long, "x".repeat(200)));
+    for key in [format!("{{em:test}}:t:{name}"), "{em:test}:t:b".to_owned()] {
+        let encoding: String = rig.redis.command(&["OBJECT", "ENCODING", &key]).await.unwrap();
+        assert_eq!(encoding, "listpack", "{key}");
+    }
+    // A short one takes its place.
+    assert_eq!(rig.store.requeue(&leases[0].id).await.unwrap(), Changed::From(State::Failed));
+    let again = rig.one(Class::CpuShort).await;
+    rig.store.fail(&again.id, &again.token, "short", Retry::Never).await.unwrap();
+    assert_eq!((rig.get(&name).await.error.as_str(), rig.get(&name).await.worker.as_str()), ("short", "w"));
 }
