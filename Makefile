@@ -49,7 +49,7 @@ build: ## the program, at target/quick/env-manager
 	@$(CARGO) build --quiet --profile quick
 	echo "✓ $$($(BIN) version | head -n 1) built"
 
-python-env: # grpcio in a virtual environment, for the examples under python/
+python-env: # virtual environments for python/
 	@deploy/python-env
 
 test-tools: # Debian packages that tests and benchmark need
@@ -84,7 +84,7 @@ lint: ## format, clippy, shellcheck
 	@$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --all-features -- -D warnings
 	if command -v shellcheck >/dev/null; then
-		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/python-env deploy/test-tools deploy/upgrade-check tests/mutants/run \
+		shellcheck -x .ci/run deploy/daemon deploy/docker-engine deploy/images deploy/lib.sh deploy/python-env deploy/test-tools deploy/upgrade-check python/check tests/mutants/run \
 			deploy/local-images/build deploy/local-images/*/rootfs deploy/local-images/*/*-run deploy/local-images/redis/redis-server
 	fi
 

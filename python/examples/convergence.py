@@ -3,6 +3,7 @@
 import sys
 
 import grpc
+
 from env_manager.v1 import reconciler_pb2, reconciler_pb2_grpc
 
 address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:50100"
