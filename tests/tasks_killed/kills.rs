@@ -57,10 +57,10 @@ impl<'a> Kills<'a> {
         self.hits.values().sum()
     }
 
-    /// Until so many have hit.
+    /// Until so many have hit, of each kind one at least.
     pub async fn go_on(&mut self, life: &mut Life, number: u64) {
         let mut cards = Vec::new();
-        while self.all() < number {
+        while self.all() < number || self.hits.len() < 3 {
             let card = cards.pop().unwrap_or_else(|| {
                 cards = deck(&mut self.random);
                 cards.pop().expect("there are some")

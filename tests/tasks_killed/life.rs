@@ -248,6 +248,13 @@ impl Life {
         Worker { language, name, child: command.spawn().expect("a worker starts") }
     }
 
+    /// Tasks that wait or run.
+    pub async fn left(&self) -> Option<u64> {
+        sleep(Duration::from_millis(50)).await;
+        let depths = self.store.depths().await.ok()?;
+        Some(depths.by_class.iter().map(|(_, class)| class.waiting + class.delayed + class.running).sum())
+    }
+
     /// Tasks that a worker has: leased, and begun by its handler.
     pub async fn held(&mut self, worker: usize) -> usize {
         let id = self.workers[worker].id();
@@ -271,6 +278,9 @@ impl Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}redis: {}", self.logs(), self.redis.log());
+        }
         self.kill_daemon();
         for worker in &mut self.workers {
             kill(&mut worker.child);

@@ -37,9 +37,12 @@ use slow_disk::SlowDisk;
 use submit::{Ledger, listed, submit};
 
 /// In `make test`; `make p20` does more.
-const TASKS: u64 = 20_000;
-const KILLS: u64 = 50;
+const TASKS: u64 = 4_000;
+const KILLS: u64 = 15;
 const WORKERS: usize = 3;
+/// On a slow disk.
+const SLOW_TASKS: u64 = 2_000;
+const SLOW_KILLS: u64 = 10;
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
@@ -67,14 +70,7 @@ async fn run(redis: RedisServer, seed: u64, tasks: u64, kills: u64) {
     ledger.release(left);
     ledger.close();
     while submitters.join_next().await.is_some() {}
-    let client = life.client.clone();
-    let mut waits = 0;
-    until("nothing waits or runs", async || {
-        let left = listed(&client, &["pending", "running"]).await.ok()?.len();
-        waits += usize::from(left > 0);
-        (left == 0).then_some(())
-    })
-    .await;
+    until("nothing waits or runs", async || life.left().await.is_some_and(|number| number == 0).then_some(())).await;
     // What is told is read back from the disk.
     life.redis.kill();
     life.kill_daemon();
@@ -97,9 +93,9 @@ async fn p20_what_was_acknowledged_is_completed_or_dead_whatever_is_killed() {
 async fn p20_what_was_acknowledged_is_completed_or_dead_on_a_slow_disk_too() {
     let Some(disk) = SlowDisk::new() else { return };
     // Longer than the daemon waits for an answer: calls time out, and have taken effect.
-    let slow = [("SLOW_FSYNC_MS", "20"), ("SLOW_FSYNC_STALL_EVERY", "150"), ("SLOW_FSYNC_STALL_MS", "5500")];
+    let slow = [("SLOW_FSYNC_MS", "20"), ("SLOW_FSYNC_STALL_EVERY", "250"), ("SLOW_FSYNC_STALL_MS", "5500")];
     let Some(redis) = RedisServer::start_with(&[], &disk.environment(&slow)).await else { return };
-    run(redis, variable("SEED").unwrap_or(1), 3_000, 12).await;
+    run(redis, variable("SEED").unwrap_or(1), SLOW_TASKS, SLOW_KILLS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

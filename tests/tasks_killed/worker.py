@@ -2,6 +2,7 @@
 worker.rs."""
 
 import os
+import time
 from typing import Any
 
 from env_manager import PermanentError, TaskContext, task_handler
@@ -18,6 +19,7 @@ def note(context: TaskContext, what: str) -> None:
 @task_handler("cpu_short", concurrency=2)
 def work(payload: Any, context: TaskContext) -> Any:
     note(context, "begun")
+    time.sleep(payload["takes"] / 1000)
     fails = payload["fails"]
     if fails == "for good":
         note(context, "failed")

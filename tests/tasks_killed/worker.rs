@@ -25,8 +25,9 @@ pub const RUNS: &str = "P20_RUNS";
 pub const DAEMON: &str = "ORCHESTRATOR_GRPC_ADDR";
 
 const CLASS: &str = "cpu_short";
-const SLOTS: usize = 8;
-pub const LEASE: Duration = Duration::from_secs(2);
+const SLOTS: i32 = 8;
+pub const LEASE: Duration = Duration::from_millis(LEASE_MS.unsigned_abs());
+const LEASE_MS: i64 = 2_000;
 /// Until a call that is not answered is given up, and between two tries.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -79,20 +80,21 @@ impl Worker {
 
 /// One stream of leases, until it ends. Attempts outlive it.
 async fn converse(worker: &Arc<Worker>, attempts: &mut JoinSet<()>) -> Result<(), Status> {
-    let (say, requests) = mpsc::channel(SLOTS + 2);
+    let (say, requests) = mpsc::channel(16);
     let ended = |_| Status::cancelled("the stream has ended");
     let said = |request| v1::LeaseRequest { request: Some(request) };
     let credit = |add| said(Request::Credit(Credit { class: CLASS.to_owned(), add }));
     let hello = Hello {
         worker_id: worker.name.clone(),
         instance_id: worker.name.clone(),
-        slots: vec![Slots { class: CLASS.to_owned(), slots: SLOTS as i32 }],
-        lease_ms: LEASE.as_millis() as i64,
+        slots: vec![Slots { class: CLASS.to_owned(), slots: SLOTS }],
+        lease_ms: LEASE_MS,
         client_version: "0.0.0".to_owned(),
     };
     while attempts.try_join_next().is_some() {}
     say.send(said(Request::Hello(hello))).await.map_err(ended)?;
-    say.send(credit((SLOTS - attempts.len()) as i32)).await.map_err(ended)?;
+    let busy = i32::try_from(attempts.len()).unwrap_or(SLOTS);
+    say.send(credit(SLOTS - busy)).await.map_err(ended)?;
     let mut events = worker.client.clone().lease_tasks(ReceiverStream::new(requests)).await?.into_inner();
     loop {
         tokio::select! {
@@ -161,7 +163,7 @@ async fn beat(worker: Arc<Worker>) {
         let next = Instant::now() + LEASE / 3;
         let leases = worker.held().clone();
         if !leases.is_empty() {
-            let request = v1::ExtendLeaseRequest { leases, lease_ms: LEASE.as_millis() as i64 };
+            let request = v1::ExtendLeaseRequest { leases, lease_ms: LEASE_MS };
             // Whose lease is lost finds out when it answers.
             let _ = timeout(LEASE / 3, worker.client.clone().extend_lease(request)).await;
         }

@@ -48,7 +48,7 @@ async fn another_answer_with_the_same_token_is_stale() {
 }
 
 #[tokio::test]
-async fn the_token_of_an_earlier_attempt_and_of_nobody_is_stale() {
+async fn p20_the_token_of_an_earlier_attempt_and_of_nobody_is_stale() {
     let Some(rig) = Rig::new().await else { return };
     rig.submit(&[short("t")]).await;
     let first = rig.one(Class::CpuShort).await;
@@ -134,7 +134,7 @@ async fn the_dead_wait_until_somebody_requeues_them_with_all_their_attempts() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_not_extended_lapses_which_is_a_failed_attempt() {
+async fn p20_a_lease_that_is_not_extended_lapses_which_is_a_failed_attempt() {
     const EXPECTED: [EventType; 5] =
         [EventType::Submitted, EventType::Started, EventType::Retrying, EventType::Started, EventType::Failed];
     let Some(rig) = Rig::with(|s| {

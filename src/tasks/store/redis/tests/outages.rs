@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn what_was_taken_is_there_after_redis_was_killed() {
+async fn p20_what_was_taken_is_there_after_redis_was_killed() {
     let Some(mut rig) = Rig::new().await else { return };
     rig.submit(&[short("low"), new("high", Class::CpuShort, 5), short("last")]).await;
     rig.redis.kill();

@@ -28,7 +28,7 @@ const CASES: [(&[&str], &str, &str, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn what_could_lose_tasks_is_refused_with_the_setting_named() {
+async fn p20_what_could_lose_tasks_is_refused_with_the_setting_named() {
     for (options, setting, found, wanted) in CASES {
         let Some(rig) = with(options, Durability::Strict).await else { return };
         refuses(&rig, setting, found, wanted).await;
@@ -57,7 +57,7 @@ async fn a_user_who_may_not_read_the_settings_is_told_so() {
 }
 
 #[tokio::test]
-async fn what_somebody_sets_meanwhile_counts_at_once() {
+async fn p20_what_somebody_sets_meanwhile_counts_at_once() {
     let Some(rig) = Rig::new().await else { return };
     rig.submit(&[short("before")]).await;
     let set = async |setting: &str, value: &str| {
