@@ -185,9 +185,8 @@ impl Life {
         let mut child = command.spawn().expect("the program starts");
         let client = self.client.clone();
         until("the daemon answers", async || {
-            if child.try_wait().expect("a child").is_some() {
-                panic!("the daemon ended by itself:\n{}", self.logs());
-            }
+            let ended = child.try_wait().expect("a child");
+            assert!(ended.is_none(), "the daemon ended by itself:\n{}", self.logs());
             client.clone().health(v1::HealthRequest {}).await.ok()
         })
         .await;

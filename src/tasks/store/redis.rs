@@ -23,7 +23,9 @@
 //! [`durable`] says which settings it takes. A submission is acknowledged only if Redis, asked on the same connection
 //! and in the same breath *after* the script, still has them: a connection never outlives the process it goes to, so
 //! neither a restart with other settings nor a `CONFIG SET` can come between. So that nothing is done where it will be
-//! refused, they are asked *before*, too, for each new connection, and where the last answer is older than 2 s.
+//! refused, they are asked *before*, too, for each new connection, and where the last answer is older than 2 s. (Not
+//! behind a proxy that has connections of its own and shares them.) Other calls are not held up by settings: what is
+//! lost with the answer to a lease is that answer, and the task runs once more.
 
 mod durable;
 mod link;

@@ -22,10 +22,12 @@ pub fn questions() -> impl Iterator<Item = Cmd> {
     [info].into_iter().chain(settings)
 }
 
+/// `before`: it was durable when it was asked last, on the same connection.
+///
 /// # Errors
 /// [`StoreError::NotDurable`] where a setting is otherwise, or is not told; [`StoreError::NotReady`] where Redis
 /// answers nothing at the moment.
-pub fn judge(answers: Vec<RedisResult<Value>>) -> Result<(), StoreError> {
+pub fn judge(answers: Vec<RedisResult<Value>>, before: bool) -> Result<(), StoreError> {
     let mut answers = answers.into_iter();
     let mut next = |setting: &str, wanted: &str| match answers.next() {
         Some(Ok(answer)) => Ok(answer),
@@ -46,9 +48,10 @@ pub fn judge(answers: Vec<RedisResult<Value>>) -> Result<(), StoreError> {
         "0" => return Err(otherwise("appendonly", "yes", "no")),
         found => return Err(otherwise("appendonly", "yes", found)),
     }
-    // Switched on while it ran, it keeps nothing before the first file is whole.
+    // Switched on while Redis runs, the file keeps nothing before it has been written whole once. It looks the same
+    // when one that was there from the start is written anew for the first time.
     let writes = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"].into_iter().any(|name| field(name) == "1");
-    if field("aof_base_size") == "0" && (writes || field("aof_last_bgrewrite_status") != "ok") {
+    if !before && field("aof_base_size") == "0" && (writes || field("aof_last_bgrewrite_status") != "ok") {
         return Err(StoreError::NotReady("it writes its append-only file for the first time".to_owned()));
     }
     let written = field("aof_last_write_status");

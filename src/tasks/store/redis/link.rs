@@ -26,6 +26,8 @@ const REACH: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long durability is known without asking.
 const CHECKED: Duration = Duration::from_secs(2);
+/// How long it says something of what Redis is doing now ([`durable::judge`]).
+const REMEMBERED: Duration = Duration::from_mins(1);
 
 pub const LOADING: &str = "it reads its file back after a start";
 
@@ -145,8 +147,7 @@ impl Link {
     /// A script whose effect may not be lost; refused otherwise (see the module of the store).
     pub async fn durably(&self, call: &Call<'_>) -> Result<Value, StoreError> {
         let open = self.open().await?;
-        let known = *self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.is_some_and(|(number, when)| number == open.number && when.elapsed() < CHECKED) {
+        if self.known(open.number).is_none_or(|when| when.elapsed() >= CHECKED) {
             self.check_on(&open).await?;
         }
         let Open { mut connection, number } = open.clone();
@@ -161,7 +162,7 @@ impl Link {
                 }
                 Err(error) => return Err(self.after(&error, number).await),
                 Ok(value) => {
-                    self.found(number, durable::judge(answers))?;
+                    self.judge(number, answers)?;
                     return Ok(value);
                 }
             }
@@ -177,10 +178,17 @@ impl Link {
 
     async fn check_on(&self, open: &Open) -> Result<(), StoreError> {
         let answers = self.pipeline(open, durable::questions()).await?;
-        self.found(open.number, durable::judge(answers))
+        self.judge(open.number, answers)
     }
 
-    fn found(&self, number: u64, verdict: Result<(), StoreError>) -> Result<(), StoreError> {
+    /// When a connection was found durable, if it was at the last look.
+    fn known(&self, number: u64) -> Option<Instant> {
+        let known = *self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        known.and_then(|(of, when)| (of == number).then_some(when))
+    }
+
+    fn judge(&self, number: u64, answers: Vec<RedisResult<Value>>) -> Result<(), StoreError> {
+        let verdict = durable::judge(answers, self.known(number).is_some_and(|when| when.elapsed() < REMEMBERED));
         let known = verdict.is_ok().then(|| (number, Instant::now()));
         *self.durable.lock().unwrap_or_else(PoisonError::into_inner) = known;
         verdict
@@ -210,10 +218,18 @@ impl Link {
             Some(connection) => connection,
             None => self.connect(None).await.map_err(|error| refused(&error, &self.address))?,
         };
-        let Ok(came) = tokio::time::timeout(wait + PATIENCE, connection.send_packed_command(command)).await else {
-            return Err(no_answer(&self.address));
+        let came = tokio::time::timeout(wait + PATIENCE, connection.send_packed_command(command)).await;
+        let value = match came.map(whole) {
+            Ok(Ok(value)) => value,
+            failed => {
+                // The others go to the same Redis.
+                self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                return Err(match failed {
+                    Ok(Err(error)) => refused(&error, &self.address),
+                    _ => no_answer(&self.address),
+                });
+            }
         };
-        let value = whole(came).map_err(|error| refused(&error, &self.address))?;
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         Ok(value)
     }

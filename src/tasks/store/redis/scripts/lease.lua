@@ -46,7 +46,6 @@ while bytes > 0 do
       local attempt = f[1] + 1
       local token = string.format('%x-%x', clock[1] * 1000000 + clock[2], number())
       call('HSET', key, 'state', 'running', 'att', attempt, 'token', token, 'out', '', 'start', now)
-      call('HDEL', key, 'due', 'pause')
       keep(id, 'worker', worker)
       call('ZADD', P .. 'l:' .. next.name, now + math.min(lease, next.limit), m)
       local payload = call('GET', P .. 'p:' .. id) or 'm'

@@ -81,6 +81,9 @@ async fn a_waiting_and_a_delayed_task_are_cancelled_at_once() {
         assert_eq!((task.state, task.error.as_str(), task.retry_in), (State::Cancelled, "not wanted", None));
         assert!(task.ended_at.is_some());
     }
+    // The attempt had ended before.
+    let extended = rig.store.extend(&[(lease.id, lease.token)], LONG).await.unwrap();
+    assert_eq!(extended, [Extension::Lost]);
     assert!(rig.lease(Class::CpuShort, 9).await.is_empty());
     let depths = rig.store.depths().await.unwrap();
     assert_eq!((*depths.by_class.of(Class::CpuShort), depths.done), (ClassDepth::default(), 2));
@@ -173,17 +176,19 @@ async fn no_lease_is_extended_past_the_time_limit_of_its_class() {
     else {
         return;
     };
-    rig.submit(&[short("t"), new("u", Class::CpuLong, 0)]).await;
-    let lease = rig.one(Class::CpuShort).await;
-    let other = rig.one(Class::CpuLong).await;
-    let both = [(lease.id, lease.token), (other.id, other.token)];
+    rig.submit(&[short("t"), new("u", Class::CpuLong, 0), short("never-extended")]).await;
+    let wanted = [(Class::CpuShort, 2), (Class::CpuLong, 1)];
+    let leases = rig.store.lease("w", &wanted, HOUR).await.unwrap();
+    let find = |name: &str| leases.iter().find(|lease| lease.id.as_str() == name).unwrap();
+    let both = ["t", "u"].map(|name| (find(name).id.clone(), find(name).token.clone()));
     until("the limit is over", async || {
-        let extended = rig.store.extend(&both, LONG).await.unwrap();
+        let extended = rig.store.extend(&both, HOUR).await.unwrap();
         assert_eq!(extended[1], Extension::Ok);
         (extended[0] == Extension::Lost).then_some(())
     })
     .await;
-    rig.lapse(1).await;
+    rig.lapse(2).await;
+    assert_eq!(rig.state("never-extended").await, State::Pending);
     let task = rig.get("t").await;
     assert_eq!(
         (task.state, task.error.as_str()),

@@ -138,7 +138,7 @@ async fn one_sweep_forgets_more_than_one_script_may() {
 }
 
 #[tokio::test]
-async fn without_memory_nothing_is_taken_and_what_is_there_is_worked_off() {
+async fn p20_without_memory_nothing_is_taken_and_what_is_there_is_worked_off() {
     let Some(rig) = Rig::new().await else { return };
     let used: String = rig.redis.command(&["INFO", "memory"]).await.unwrap();
     let used: u64 = used.lines().find_map(|l| l.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap();

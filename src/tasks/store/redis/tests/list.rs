@@ -48,6 +48,20 @@ async fn whatever_the_parts_are_the_list_is_whole_and_in_its_order() {
 }
 
 #[tokio::test]
+async fn what_ended_in_the_same_moment_is_listed_once_too() {
+    let Some(rig) = Rig::with(|s| s.classes.of_mut(Class::CpuShort).max_attempts = 1).await else { return };
+    rig.submit(&["a", "b", "c", "d", "e"].map(short)).await;
+    let leases = rig.lease(Class::CpuShort, 5).await;
+    let held: Vec<_> = leases.into_iter().map(|lease| (lease.id, lease.token)).collect();
+    rig.store.extend(&held, Duration::ZERO).await.unwrap();
+    // One sweep, one moment.
+    assert_eq!(rig.store.sweep().await.unwrap().died, 5);
+    for limit in [1, 2, 3, 5, 6] {
+        assert_eq!(all(&rig, &[State::Failed], None, limit).await, ["e", "d", "c", "b", "a"], "{limit} at a time");
+    }
+}
+
+#[tokio::test]
 async fn what_leaves_the_list_meanwhile_takes_nothing_else_with_it() {
     let Some(rig) = Rig::new().await else { return };
     rig.submit(&["a", "b", "c", "d", "e", "f"].map(short)).await;

@@ -48,6 +48,36 @@ async fn a_class_that_waits_behind_ten_thousand_of_another_is_next() {
 }
 
 #[tokio::test]
+async fn how_long_a_task_has_waited_is_told_from_its_submission_or_its_requeue() {
+    let Some(rig) = Rig::new().await else { return };
+    let now = async || {
+        let (seconds, micros): (u64, u64) = rig.redis.command(&["TIME"]).await.unwrap();
+        seconds * 1_000 + micros / 1_000
+    };
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap();
+    let oldest = async || ms(rig.store.depths().await.unwrap().by_class.of(Class::GpuLong).oldest);
+    assert_eq!(oldest().await, 0);
+
+    rig.submit(&[new("old", Class::GpuLong, 0)]).await;
+    until("it has waited", async || (oldest().await >= 20).then_some(())).await;
+    // One that is before it counts for what it has waited itself.
+    let before = now().await;
+    rig.submit(&[new("young", Class::GpuLong, 5)]).await;
+    assert!(oldest().await >= 20);
+    let leases = rig.lease(Class::GpuLong, 2).await;
+    assert_eq!(names(&leases), ["young", "old"]);
+    let after = now().await;
+    assert!(ms(leases[0].waited) <= after - before && ms(leases[1].waited) >= 20, "{leases:?}");
+
+    rig.store.fail(&leases[1].id, &leases[1].token, "", Retry::Never).await.unwrap();
+    let before = now().await;
+    rig.store.requeue(&leases[1].id).await.unwrap();
+    let (oldest, waited) = (oldest().await, ms(rig.one(Class::GpuLong).await.waited));
+    let after = now().await;
+    assert!(oldest <= after - before && waited <= after - before, "{oldest} ms, {waited} ms");
+}
+
+#[tokio::test]
 async fn what_is_tried_again_keeps_its_place() {
     let Some(rig) = Rig::new().await else { return };
     rig.submit(&many("t", Class::CpuShort, 4)).await;

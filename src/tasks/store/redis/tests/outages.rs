@@ -39,7 +39,7 @@ async fn while_redis_reads_its_file_back_it_is_said_so() {
 }
 
 #[tokio::test]
-async fn a_call_that_timed_out_may_be_sent_again() {
+async fn p20_a_call_that_timed_out_may_be_sent_again() {
     let Some(rig) = Rig::new().await else { return };
     rig.submit(&[short("before")]).await;
     let lease = rig.one(Class::CpuShort).await;

@@ -77,7 +77,7 @@ async fn p20_what_somebody_sets_meanwhile_counts_at_once() {
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_back_with_other_settings_takes_nothing() {
+async fn p20_a_redis_that_comes_back_with_other_settings_takes_nothing() {
     let Some(mut rig) = Rig::new().await else { return };
     rig.submit(&[short("before")]).await;
     rig.redis.kill();
@@ -91,7 +91,7 @@ async fn a_redis_that_comes_back_with_other_settings_takes_nothing() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_before_the_first_file_of_an_appendonly_that_was_switched_on_is_whole() {
+async fn p20_nothing_is_acknowledged_before_the_first_file_of_an_appendonly_that_was_switched_on_is_whole() {
     let Some(rig) = with(&["--appendonly", "no", "--rdb-key-save-delay", "2000"], Durability::Strict).await else {
         return;
     };
@@ -103,4 +103,16 @@ async fn nothing_is_acknowledged_before_the_first_file_of_an_appendonly_that_was
     let came = rig.store.submit(&[short("t")]).await;
     assert!(matches!(&came, Err(StoreError::NotReady(why)) if why.contains("first time")), "{came:?}");
     until("it is whole", async || rig.store.submit(&[short("t")]).await.ok()).await;
+}
+
+#[tokio::test]
+async fn while_a_file_that_was_there_is_written_anew_tasks_are_taken() {
+    let Some(rig) = with(&["--rdb-key-save-delay", "2000"], Durability::Strict).await else { return };
+    for i in 0..200 {
+        rig.submit(&[short(&format!("t{i}"))]).await;
+    }
+    let _: () = rig.redis.command(&["BGREWRITEAOF"]).await.unwrap();
+    rig.submit(&[short("t")]).await;
+    let info: String = rig.redis.command(&["INFO", "persistence"]).await.unwrap();
+    assert!(info.contains("aof_rewrite_in_progress:1") && info.contains("aof_base_size:0"), "{info}");
 }

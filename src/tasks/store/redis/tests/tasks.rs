@@ -113,3 +113,19 @@ async fn long_texts_are_kept_and_leave_the_record_small() {
     rig.store.fail(&again.id, &again.token, "short", Retry::Never).await.unwrap();
     assert_eq!((rig.get(&name).await.error.as_str(), rig.get(&name).await.worker.as_str()), ("short", "w"));
 }
+
+#[tokio::test]
+async fn who_asks_for_events_that_are_gone_gets_those_that_are_left() {
+    let Some(rig) = Rig::new().await else { return };
+    for round in 0..56 {
+        let tasks: Vec<_> = (0..200).map(|i| short(&format!("t{round}-{i}"))).collect();
+        rig.submit(&tasks).await;
+    }
+    let first = rig.store.events(Position::default(), 1, Duration::ZERO).await.unwrap().remove(0);
+    let all = rig.store.events(Position::default(), 20_000, Duration::ZERO).await.unwrap();
+    assert_eq!((all.len(), all[0].position), (10_000, first.position));
+    assert!(all.is_sorted_by_key(|event| event.position));
+    let length: usize = rig.redis.command(&["XLEN", "{em:test}:ev"]).await.unwrap();
+    assert!((10_000..11_200).contains(&length), "{length} of 11,200 are left");
+    assert_ne!(first.id.as_str(), "t0-0");
+}
