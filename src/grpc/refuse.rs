@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use crate::daemon::environment::Refusal;
 use crate::engine::{Class, EngineError, ErrorKind};
 use crate::manifest::suggestion;
-use crate::net::refuse::{bad, bad_fields, ending, shortened, unavailable};
+use crate::net::refuse::{bad, bad_fields, shortened, unavailable};
 use crate::report::View;
 
 /// Names in one request.
@@ -28,7 +28,7 @@ pub fn refused(refusal: Refusal, retry_after: Duration) -> Status {
         }
         Refusal::NotNow(_) => Status::failed_precondition(shortened(message)),
         Refusal::Engine(error) => engine(&error, retry_after),
-        Refusal::Ending => ending(retry_after),
+        Refusal::Ending => unavailable(message, retry_after),
     }
 }
 

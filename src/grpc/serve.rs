@@ -10,6 +10,7 @@ use crate::net::listen::{Limits, Listeners};
 use crate::net::pull::Places;
 use crate::net::serve::{self, ServeError, reflected};
 use crate::proto;
+use crate::proto::env_manager::v1::reconciler_service_server::SERVICE_NAME;
 
 /// Answers until `shutdown`; see [`serve::serve`]. Streams end since the environment's `closing` is cancelled too.
 ///
@@ -32,5 +33,5 @@ pub(super) async fn serve_within<E: Environment>(
 ) -> Result<(), ServeError> {
     let routes = Routes::new(Reconciler::service(environment.clone(), places.clone()))
         .add_service(Healths::service(environment, places));
-    serve::serve(listeners, reflected(routes, proto::DESCRIPTORS)?, shutdown, limits).await
+    serve::serve(listeners, reflected(routes, SERVICE_NAME, proto::DESCRIPTORS)?, shutdown, limits).await
 }

@@ -16,9 +16,10 @@ use tonic::transport::server::Connected;
 
 use super::peer::Peer;
 
-/// Open connections. Together below the 1,024 files that a process may usually open. Each way has its own,
-/// so that whoever fills the port locks out nobody who comes by the socket.
-const MAX_TCP: usize = 512;
+/// Open connections of one server. All servers together, HTTP's among them, stay below the 1,024 files that a
+/// process may usually open. Each way has its own, so that whoever fills the port locks out nobody who comes by
+/// the socket.
+const MAX_TCP: usize = 256;
 const MAX_UNIX: usize = 128;
 
 /// The daemon as a whole has ten seconds.

@@ -23,6 +23,11 @@ const CONNECTION_WINDOW: u32 = 256 << 10;
 /// After so much silence the other end is asked whether it is there; after so much more it is not.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Services that every server has beside its own.
+const HEALTH: &str = "grpc.health.v1.Health";
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
+const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+
 /// Until a call is answered, or a stream begins.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -69,19 +74,22 @@ pub async fn serve(
     Ok(server.await?)
 }
 
-/// `routes` with a description of all that `descriptors` has, for callers on this machine.
+/// `routes` with a description of `service`, which is among `descriptors`, and of health, for callers on this machine.
 ///
 /// # Errors
 /// The descriptors cannot be read.
-pub fn reflected(routes: Routes, descriptors: &[u8]) -> Result<Routes, ServeError> {
-    let reflection = || {
+pub fn reflected(routes: Routes, service: &str, descriptors: &[u8]) -> Result<Routes, ServeError> {
+    let reflection = |itself: &str| {
         Builder::configure()
             .register_encoded_file_descriptor_set(descriptors)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name(service)
+            .with_service_name(HEALTH)
+            .with_service_name(itself)
     };
     Ok(routes
-        .add_service(InterceptedService::new(reflection().build_v1()?, only_local))
-        .add_service(InterceptedService::new(reflection().build_v1alpha()?, only_local)))
+        .add_service(InterceptedService::new(reflection(REFLECTION).build_v1()?, only_local))
+        .add_service(InterceptedService::new(reflection(REFLECTION_ALPHA).build_v1alpha()?, only_local)))
 }
 
 fn only_local(request: Request<()>) -> Result<Request<()>, Status> {

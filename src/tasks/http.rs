@@ -89,7 +89,7 @@ async fn status<S: TaskStore>(State(queue): State<Queue<S>>, request: Request) -
     }
     let Moment { depths, readiness, workers } = queue.moment().await;
     let Some(depths) = depths else {
-        return refused(&Status::unavailable(format!("Redis is not ready: {}", readiness.redis())));
+        return refused(&Status::unavailable(readiness.redis()));
     };
     let of_class = |class: Class| {
         let of = depths.by_class.of(class);

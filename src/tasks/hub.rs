@@ -189,3 +189,6 @@ impl Drop for Waiter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,8 @@ pub mod http;
 pub mod hub;
 pub mod metered;
 pub mod metrics;
+#[cfg(test)]
+mod played;
 pub mod queue;
 pub mod ready;
 pub mod service;

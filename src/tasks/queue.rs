@@ -101,16 +101,16 @@ impl<S: TaskStore> Inner<S> {
             workers: self.dispatcher.workers(),
         }
     }
+}
 
-    async fn sweep(&self) {
-        loop {
-            match self.store.sweep().await {
-                Ok(swept) => self.metrics.lapsed(swept.lapsed),
-                Err(error) => tracing::debug!(%error, "the task queue cannot be swept"),
-            }
-            self.dispatcher.tick();
-            sleep(SWEEP).await;
+async fn sweep<S: TaskStore>(store: S, metrics: TaskMetrics, dispatcher: Dispatcher) {
+    loop {
+        match store.sweep().await {
+            Ok(swept) => metrics.lapsed(swept.lapsed),
+            Err(error) => tracing::debug!(%error, "the task queue cannot be swept"),
         }
+        dispatcher.tick();
+        sleep(SWEEP).await;
     }
 }
 
@@ -146,12 +146,12 @@ impl<S: TaskStore> Queue<S> {
         }));
         let mut works = Works { inbox: JoinSet::new(), dispatch: JoinSet::new(), rest: JoinSet::new() };
         works.inbox.spawn(queue.taking(inbox));
-        works.dispatch.spawn(dispatch::run::run(queue.dispatcher.clone(), store.clone(), metrics));
+        works.dispatch.spawn(dispatch::run::run(queue.dispatcher.clone(), store.clone(), metrics.clone()));
+        // None of these has the queue itself: submissions end with its last owner.
         let (hub, dispatcher, of_hub) = (Arc::clone(&queue.hub), queue.dispatcher.clone(), store.clone());
         works.rest.spawn(async move { hub.run(of_hub, |event| dispatcher.event(event)).await });
-        works.rest.spawn(ready::follow(store, queue.settings.durability, found));
-        let it = queue.clone();
-        works.rest.spawn(async move { it.sweep().await });
+        works.rest.spawn(ready::follow(store.clone(), queue.settings.durability, found));
+        works.rest.spawn(sweep(store, metrics, queue.dispatcher.clone()));
         (queue, works)
     }
 
@@ -199,10 +199,10 @@ pub async fn serve<S: TaskStore>(
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = faces.join_next() => ended.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())),
-        Some(ended) = works.rest.join_next() => match ended {
-            Ok(()) => Ok(()),
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        },
+        // None of these ends by itself: it has panicked, and so do we.
+        Some(Err(panicked)) = works.inbox.join_next() => std::panic::resume_unwind(panicked.into_panic()),
+        Some(Err(panicked)) = works.dispatch.join_next() => std::panic::resume_unwind(panicked.into_panic()),
+        Some(Err(panicked)) = works.rest.join_next() => std::panic::resume_unwind(panicked.into_panic()),
     };
     queue.dispatcher.close(GRACE);
     queue.closing.cancel();

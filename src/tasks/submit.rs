@@ -160,3 +160,6 @@ impl Batch {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,12 +18,14 @@ const TEXT: &str = "hush-these-are-texts";
 /// What this program is told when it runs on one of the hosts.
 const GRPC: &str = "EM_TEST_GRPC";
 const HTTP: &str = "EM_TEST_HTTP";
+const TASKS: &str = "EM_TEST_TASKS";
 
 /// This very program with one of its tests, on a host.
 #[track_caller]
-fn on(host: &Host, test: &str, addresses: [&str; 2]) {
+fn on(host: &Host, test: &str, addresses: [&str; 3]) {
     let mut command = Command::new(std::env::current_exe().expect("a program"));
     command.args(["--ignored", "--exact", "--nocapture", test]).env(GRPC, addresses[0]).env(HTTP, addresses[1]);
+    command.env(TASKS, addresses[2]);
     let done = host.run(&command).stdin(Stdio::null()).output().expect("nsenter is there");
     let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success() && said.contains("1 passed"), "{test}:\n{said}");
@@ -37,6 +39,8 @@ fn p16_nobody_changes_anything_from_another_network() {
     stack.describe(&[idle("web", ""), idle("sick", &format!("required: false\n{probe}"))]);
     let mut command = stack.daemon_command(&[]);
     command.env("ENV_MANAGER_GRPC_ADDR", "0.0.0.0:50100").env("ENV_MANAGER_METRICS_ADDR", "0.0.0.0:50101");
+    // Who may call is asked before Redis is.
+    command.env("ENV_MANAGER_TASKS_ENABLED", "true").env("ORCHESTRATOR_GRPC_ADDR", "0.0.0.0:50052");
     let daemon = stack.daemon_begun(here.run(&command));
     // By its unix socket, which needs no network.
     crate::stack::soon("what the probe says", || {
@@ -45,13 +49,17 @@ fn p16_nobody_changes_anything_from_another_network() {
     });
     let before = (stack.id("web"), stack.started_at("web"), stack.containers());
 
-    on(&there, "elsewhere::as_somebody_elsewhere", [&format!("{HERE}:50100"), &format!("{HERE}:50101")]);
+    on(
+        &there,
+        "elsewhere::as_somebody_elsewhere",
+        [50100, 50101, 50052].map(|port| format!("{HERE}:{port}")).each_ref().map(String::as_str),
+    );
     assert_eq!((stack.id("web"), stack.started_at("web"), stack.containers()), before);
     let status = stack.status().exits(0).json();
     assert_eq!(status["services"].as_array().unwrap().iter().filter(|s| s["phase"] == "Suspended").count(), 0);
 
     // The same calls are taken from here: it is not for another reason that they were refused.
-    on(&here, "elsewhere::as_somebody_here", ["127.0.0.1:50100", "127.0.0.1:50101"]);
+    on(&here, "elsewhere::as_somebody_here", ["127.0.0.1:50100", "127.0.0.1:50101", "127.0.0.1:50052"]);
     drop(daemon);
 }
 
@@ -60,12 +68,16 @@ type Answer = Result<Option<Vec<u8>>, Status>;
 
 /// Every call of the contract.
 fn call_all(request: impl Fn(&Rpc) -> Vec<u8>) -> Option<Vec<(Rpc, Answer)>> {
-    let address = std::env::var(GRPC).ok()?;
+    call_all_of("env_manager.v1", GRPC, request)
+}
+
+fn call_all_of(package: &str, at: &str, request: impl Fn(&Rpc) -> Vec<u8>) -> Option<Vec<(Rpc, Answer)>> {
+    let address = std::env::var(at).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     Some(runtime.block_on(async {
         let channel: Channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let mut answers = Vec::new();
-        for rpc in rpcs::all(DESCRIPTORS, "env_manager.v1") {
+        for rpc in rpcs::all(DESCRIPTORS, package) {
             let call = rpcs::call(&channel, &rpc.path, request(&rpc));
             let answer = tokio::time::timeout(std::time::Duration::from_secs(20), call).await;
             // A stream that is open and has nothing to say.
@@ -107,6 +119,12 @@ fn as_somebody_elsewhere() {
             }
         }
     }
+    for (rpc, answer) in call_all_of("orchestrator.v1", TASKS, |_| Vec::new()).unwrap() {
+        match answer {
+            Ok(_) => assert!(matches!(rpc.name.as_str(), "Health" | "GetMetrics"), "{} is answered", rpc.name),
+            Err(status) => assert_eq!(status.code(), Code::PermissionDenied, "{}: {status:?}", rpc.name),
+        }
+    }
     for path in ["/", "/metrics", "/health", "/livez", "/readyz", "/api/v1/status", "/api/v1/status?service=sick"] {
         let answer = get(path);
         assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains(TEXT), "{path}: {answer}");
@@ -126,4 +144,8 @@ fn as_somebody_here() {
     };
     assert!(told("GetConvergence") && told("DescribeService"), "texts are for callers here");
     assert!(get("/api/v1/status").contains(TEXT));
+    for (rpc, answer) in call_all_of("orchestrator.v1", TASKS, |_| Vec::new()).unwrap() {
+        let code = answer.err().map(|status| status.code());
+        assert!(code != Some(Code::PermissionDenied), "{} is refused", rpc.name);
+    }
 }

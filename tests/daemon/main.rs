@@ -5,6 +5,8 @@
 mod networks;
 #[path = "../common/proxy.rs"]
 mod proxy;
+#[path = "../common/redis_server.rs"]
+mod redis_server;
 #[path = "../common/registry.rs"]
 mod registry;
 #[path = "../common/rpcs.rs"]
@@ -25,4 +27,5 @@ mod owner;
 mod rollback;
 mod secrets;
 mod start_first;
+mod tasks;
 mod verbs;

@@ -84,9 +84,13 @@ impl Daemon {
         Self { grpc: grpc_at, http: http_at, shutdown, served }
     }
 
-    pub async fn client(&self) -> Client {
+    pub async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", self.grpc.port())).unwrap();
-        let client = Client::new(soon("a connection", endpoint.connect()).await.unwrap());
+        soon("a connection", endpoint.connect()).await.unwrap()
+    }
+
+    pub async fn client(&self) -> Client {
+        let client = Client::new(self.channel().await);
         client.max_decoding_message_size(16 << 20).max_encoding_message_size(16 << 20)
     }
 
@@ -137,17 +141,10 @@ impl Rig {
         self.client.clone().get_task_status(request).await.unwrap().into_inner()
     }
 
-    pub async fn is(&self, id: &str, status: &str) -> v1::GetTaskStatusResponse {
-        until(&format!("{id} to be {status}"), || async {
-            Some(self.status(id).await).filter(|task| task.status == status)
-        })
-        .await
-    }
-
     pub async fn metric(&self, name: &str) -> f64 {
         let request = v1::GetMetricsRequest { metric_names: vec![name.to_owned()] };
         let metrics = self.client.clone().get_metrics(request).await.unwrap().into_inner().metrics;
-        metrics.values().sum()
+        metrics.values().fold(0.0, |sum, value| sum + value)
     }
 
     pub async fn metric_is(&self, name: &str, value: f64) {
@@ -221,6 +218,17 @@ impl Worker {
         match self.event().await {
             Event::Lease(lease) => lease,
             other => panic!("no lease: {other:?}"),
+        }
+    }
+
+    /// The next one; cancellations are passed over.
+    pub async fn lease_past_cancels(&mut self) -> v1::lease_event::Lease {
+        loop {
+            match self.event().await {
+                Event::Lease(lease) => return lease,
+                Event::Cancel(_) => {}
+                other => panic!("no lease: {other:?}"),
+            }
         }
     }
 

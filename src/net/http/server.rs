@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 /// Connections at once; more wait to be accepted. Each may hold one answer, some 100 KiB.
-pub const CONNECTIONS: usize = 256;
+pub const CONNECTIONS: usize = 128;
 /// For the head of a request, and so for a connection that asks nothing.
 pub const HEAD: Duration = Duration::from_secs(10);
 /// For a whole connection: who reads an answer a byte at a time cannot keep others out.

@@ -104,9 +104,15 @@ impl Dispatcher {
         }
     }
 
-    /// An attempt was answered here: its class, and how long it took, where it was leased here.
-    pub fn answered(&self, id: &TaskId, token: &Token) -> Option<(Class, Duration)> {
-        self.state().answered(id, token, Instant::now())
+    /// The class of an attempt and when it began, where it was leased here. To be asked before it is answered: what
+    /// comes of that may be heard at once.
+    pub fn attempt(&self, id: &TaskId, token: &Token) -> Option<(Class, Instant)> {
+        self.state().attempt(id, token)
+    }
+
+    /// An attempt was answered here. Says whether for the first time, as far as is remembered.
+    pub fn answered(&self, id: &TaskId, token: &Token) -> bool {
+        self.state().answered(id, token)
     }
 
     /// No more leases; workers are told that they have `grace`, and their streams end.

@@ -1,6 +1,6 @@
 //! Workers, their credits, what is on its way to them. No waiting: time is an argument.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::{CALLS, LEASED_BYTES, MAX_CREDIT, MAX_SHARE, Taken, UNTAKEN};
 use crate::tasks::settings::{ByClass, Class, TaskSettings};
 use crate::tasks::task::{EventType, Lease, TaskEvent, TaskId, Token};
 
-/// Attempts of which a cancellation came before the lease did.
-const CANCELLED: usize = 256;
+/// Attempts that are remembered, of each kind.
+const RECENT: usize = 1_024;
 /// Beyond the time limit of its class and a lease, an attempt is over, whether or not somebody has told.
 const SLACK: Duration = Duration::from_mins(1);
 
@@ -47,7 +47,10 @@ pub struct State {
     stirred: ByClass<u64>,
     dry: ByClass<u64>,
     held: BTreeMap<TaskId, Held>,
-    cancelled: VecDeque<Token>,
+    /// Attempts of which a cancellation came before the lease did.
+    cancelled: Recent,
+    /// Attempts that were answered here: an answer may be repeated.
+    answered: Recent,
     releases: Vec<(TaskId, Token)>,
     closing: bool,
 }
@@ -89,6 +92,33 @@ struct Held {
     since: Instant,
 }
 
+/// The last of many.
+#[derive(Debug, Default)]
+struct Recent {
+    tokens: BTreeSet<Token>,
+    order: VecDeque<Token>,
+}
+
+impl Recent {
+    /// Says whether it is new.
+    fn add(&mut self, token: &Token) -> bool {
+        if !self.tokens.insert(token.clone()) {
+            return false;
+        }
+        self.order.push_back(token.clone());
+        if self.order.len() > RECENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.tokens.remove(&oldest);
+        }
+        true
+    }
+
+    fn has(&self, token: &Token) -> bool {
+        self.tokens.contains(token)
+    }
+}
+
 impl State {
     pub fn new(settings: &TaskSettings) -> Self {
         Self {
@@ -100,7 +130,8 @@ impl State {
             stirred: ByClass([1; 4]),
             dry: ByClass([0; 4]),
             held: BTreeMap::new(),
-            cancelled: VecDeque::new(),
+            cancelled: Recent::default(),
+            answered: Recent::default(),
             releases: Vec::new(),
             closing: false,
         }
@@ -217,10 +248,7 @@ impl State {
             }
         } else if *what == EventType::Cancelled && !token.is_empty() {
             // Its lease may be on its way to us.
-            self.cancelled.push_back(Token(token.clone()));
-            if self.cancelled.len() > CANCELLED {
-                self.cancelled.pop_front();
-            }
+            self.cancelled.add(&Token(token.clone()));
         }
         let waits = matches!(what, EventType::Submitted | EventType::Requeued | EventType::Released);
         // Whatever ends an attempt makes room.
@@ -244,12 +272,15 @@ impl State {
         worker.wake.notify_one();
     }
 
-    pub fn answered(&mut self, id: &TaskId, token: &Token, now: Instant) -> Option<(Class, Duration)> {
-        if self.held.get(id)?.token != *token {
-            return None;
+    pub fn attempt(&self, id: &TaskId, token: &Token) -> Option<(Class, Instant)> {
+        self.held.get(id).filter(|held| held.token == *token).map(|held| (held.class, held.since))
+    }
+
+    pub fn answered(&mut self, id: &TaskId, token: &Token) -> bool {
+        if self.attempt(id, token).is_some() {
+            self.held.remove(id);
         }
-        let held = self.held.remove(id)?;
-        Some((held.class, now - held.since))
+        self.answered.add(token)
     }
 
     pub fn tick(&mut self, now: Instant) {
@@ -350,11 +381,10 @@ impl State {
         // Its stream still waits, where nothing came in between.
         worker.wants = leases.is_empty() && worker.out.is_empty();
         for lease in leases {
-            let credit = worker.credits.of_mut(lease.class);
-            if let Some(at) = self.cancelled.iter().position(|token| *token == lease.token) {
-                self.cancelled.remove(at);
+            if self.cancelled.has(&lease.token) {
                 continue;
             }
+            let credit = worker.credits.of_mut(lease.class);
             *credit = credit.saturating_sub(1);
             let held = Held { token: lease.token.clone(), worker: call.worker, class: lease.class, since: now };
             self.held.insert(lease.id.clone(), held);

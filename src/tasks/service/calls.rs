@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert::{self, RESULT, content, lease_length, new_task};
@@ -66,8 +67,12 @@ impl<S: TaskStore> Orchestrator<S> {
         }
     }
 
-    fn answered(&self, id: &TaskId, token: &Token, completed: bool) {
-        self.queue.metrics.answered(completed, self.queue.dispatcher.answered(id, token));
+    /// `attempt`: as it was known before it was answered.
+    fn answered(&self, id: &TaskId, token: &Token, attempt: Option<(Class, Instant)>, completed: bool) {
+        if self.queue.dispatcher.answered(id, token) {
+            let took = attempt.map(|(class, since)| (class, since.elapsed()));
+            self.queue.metrics.answered(completed, took);
+        }
     }
 }
 
@@ -300,9 +305,10 @@ impl<S: TaskStore> OrchestratorService for Orchestrator<S> {
             request.into_inner();
         let (id, token) = (task_id(id)?, token(lease_token)?);
         let result = content(RESULT, result, result_json, result_bytes, self.queue.settings.max_result)?;
+        let attempt = self.queue.dispatcher.attempt(&id, &token);
         let outcome = self.queue.store.complete(&id, &token, &result).await.map_err(|e| of_store(&e))?;
         if outcome == Answer::Ok {
-            self.answered(&id, &token, true);
+            self.answered(&id, &token, attempt, true);
         }
         Ok(Response::new(v1::CompleteTaskResponse { answer: answer(outcome) }))
     }
@@ -317,6 +323,7 @@ impl<S: TaskStore> OrchestratorService for Orchestrator<S> {
             Ok(0) => Retry::Backoff,
             Ok(ms) => Retry::After(Duration::from_millis(ms).min(MAX_PAUSE)),
         };
+        let attempt = self.queue.dispatcher.attempt(&id, &token);
         let outcome = self.queue.store.fail(&id, &token, &cut(error), retry).await.map_err(|e| of_store(&e))?;
         let (outcome, dead, retry_in_ms) = match outcome {
             Failed::Stale => (Answer::Stale, false, 0),
@@ -324,7 +331,7 @@ impl<S: TaskStore> OrchestratorService for Orchestrator<S> {
             Failed::RetryIn(pause) => (Answer::Ok, false, convert::ms(pause)),
         };
         if outcome == Answer::Ok {
-            self.answered(&id, &token, false);
+            self.answered(&id, &token, attempt, false);
         }
         Ok(Response::new(v1::FailTaskResponse { answer: answer(outcome), dead, retry_in_ms }))
     }

@@ -18,9 +18,6 @@ pub mod lease;
 pub mod refuse;
 pub mod results;
 
-#[cfg(test)]
-mod tests;
-
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
@@ -30,7 +27,7 @@ use crate::net::peer::Peer;
 use crate::net::pull::Places;
 use crate::net::serve::{ServeError, reflected};
 use crate::proto;
-use crate::proto::orchestrator::v1::orchestrator_service_server::OrchestratorServiceServer;
+use crate::proto::orchestrator::v1::orchestrator_service_server::{OrchestratorServiceServer, SERVICE_NAME};
 
 /// What is taken in one message, in bytes: three MiB of tasks and what is around them.
 pub const MAX_REQUEST: usize = 4 << 20;
@@ -50,7 +47,7 @@ pub fn routes<S: TaskStore>(queue: Queue<S>) -> Result<Routes, ServeError> {
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_RESPONSE);
     let routes = Routes::new(service).add_service(health::Healths::service(queue, places));
-    reflected(routes, proto::DESCRIPTORS)
+    reflected(routes, SERVICE_NAME, proto::DESCRIPTORS)
 }
 
 impl<S: TaskStore> Orchestrator<S> {
