@@ -14,7 +14,7 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/quick/env-manager
 CHOICE := .env-manager/config
 CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
 
-.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env upgrade-check sim chaos p20 clean
+.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env wheel upgrade-check sim chaos p20 clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -51,6 +51,11 @@ build: ## the program, at target/quick/env-manager
 
 python-env: # virtual environments for python/
 	@deploy/python-env
+
+wheel: python-env ## the Python package with the daemon, dist/*.whl
+	@command -v $(CARGO) >/dev/null || { echo '✗ cargo is not on the path: without it the build would download a toolchain'; exit 1; }
+	MATURIN_PEP517_ARGS="--profile quick" .env-manager/python/bin/pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist ./python
+	echo "✓ $$(ls dist/*.whl)"
 
 test-tools: # Debian packages that tests and benchmark need
 	@deploy/test-tools

@@ -1,4 +1,5 @@
-//! The programs under `python/examples` ask a real daemon. `deploy/python-env` makes what they need.
+//! What is under `python/`, against the program of this build: the examples, and the package's own tests by
+//! `python/check`. `deploy/python-env` makes what they need.
 
 #[path = "common/running.rs"]
 mod running;
@@ -8,20 +9,26 @@ mod stack;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use stack::{Stack, idle, service, text};
+use stack::{Stack, engine, idle, service, text};
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Of the environment with the newest of what the package needs.
 fn python() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join(".env-manager/python/bin/python");
-    if !python.exists() {
-        let made = Command::new(root.join("deploy/python-env")).status();
-        assert!(made.is_ok_and(|s| s.success()), "deploy/python-env makes {}", python.display());
-    }
-    python
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let lock = std::fs::File::create(std::env::temp_dir().join("env-manager-python-env.lock")).expect("a file");
+        lock.lock().expect("a lock");
+        let made = Command::new(root().join("deploy/python-env")).status();
+        assert!(made.is_ok_and(|s| s.success()), "deploy/python-env");
+    });
+    root().join(".env-manager/python/bin/python")
 }
 
 fn ask(program: &str, arguments: &[&str]) -> Output {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/examples").join(program);
+    let path = root().join("python/examples").join(program);
     Command::new(python()).arg(path).args(arguments).output().expect("python runs")
 }
 
@@ -32,6 +39,20 @@ fn says(output: &Output, code: i32, words: &[&str]) {
     for word in words {
         assert!(said.contains(word), "`{word}` is not in: {said}");
     }
+}
+
+/// `python/check WHAT`, with the program of this build and the image that its manifests name.
+#[track_caller]
+fn check(what: &str) {
+    python();
+    let output = Command::new(root().join("python/check"))
+        .arg(what)
+        .env("ENV_MANAGER_TEST_BIN", env!("CARGO_BIN_EXE_env-manager"))
+        .env("ENV_MANAGER_TEST_HOME", std::env::var_os("HOME").unwrap_or_default())
+        .output()
+        .expect("bash runs");
+    says(&output, 0, &[]);
+    println!("{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]
@@ -47,10 +68,37 @@ fn python_programs_hear_whether_the_environment_is_well() {
     says(&ask("convergence.py", &[&address]), 0, &["converged: 2 of 2"]);
 
     let sick = "command: [sleep, \"1000000\"]\nprobes: { startup: { exec: { command: [\"false\"] }, deadline: 1s } }";
-    stack.describe(&[service("sick", &format!("image: {}\n{sick}", stack::engine::IMAGE))]);
+    stack.describe(&[service("sick", &format!("image: {}\n{sick}", engine::IMAGE))]);
     daemon.service_is("sick", "it is given up", |s| s["reason"] == "StartupDeadlineExceeded");
     says(&ask("health.py", &[&address]), 1, &["environment: NOT_SERVING"]);
     says(&ask("convergence.py", &[&address]), 1, &["not converged: 2 of 3", "sick"]);
     assert_eq!(daemon.stop(), 0);
     says(&ask("health.py", &[&address]), 2, &["UNAVAILABLE"]);
+}
+
+#[test]
+fn the_package_is_typed_and_tidy() {
+    check("lint");
+}
+
+#[test]
+fn the_package_works_with_the_newest_of_what_it_needs() {
+    check("units");
+}
+
+#[test]
+fn the_package_works_with_the_oldest_and_its_stubs_are_fresh() {
+    check("lowest");
+}
+
+#[test]
+fn the_package_works_with_the_real_daemon_and_its_guide_is_true() {
+    engine::ensure_image();
+    check("daemon");
+}
+
+#[test]
+fn pip_installs_the_package_and_the_daemon() {
+    engine::ensure_image();
+    check("install");
 }

@@ -231,7 +231,7 @@ async def test_every_call_has_a_deadline(fake: Fake) -> None:
         await hold.wait()
 
     fake.orchestrator._enter = silent  # type: ignore[method-assign]
-    async with OrchestratorClient(fake.address, timeout=0.1) as client:
+    async with asyncio.timeout(20), OrchestratorClient(fake.address, timeout=0.1) as client:
         with pytest.raises(DeadlineExceeded):
             await client.get_metrics()
         with pytest.raises(DeadlineExceeded):

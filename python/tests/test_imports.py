@@ -41,7 +41,10 @@ def test_every_name_of_the_package_is_there() -> None:
         env_manager.nothing_like_it  # noqa: B018
 
 
-USE = "from dspy_agent.infra import AgentInfra; import env_manager; print(AgentInfra is env_manager.AgentInfra)"
+USE = (
+    "from dspy_agent.infra import AgentInfra, OrchestratorClient, ensure_infra_sync; "
+    "import env_manager; print(AgentInfra is env_manager.AgentInfra)"
+)
 AFTER = "import env_manager; " + USE
 
 

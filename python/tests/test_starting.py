@@ -15,6 +15,8 @@ import pytest
 
 from env_manager import AgentInfra, BinaryNotFound, DaemonFailed, NotReady, WrongStack, WrongVersion, binary
 
+from .fakes import served
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -140,6 +142,13 @@ async def test_a_dead_daemons_file_is_no_daemon(program: Path, tmp_path: Path) -
     (home / "daemon.json").write_text(json.dumps({"pid": 1, "grpc": "127.0.0.1:1"}))
     async with AgentInfra.start(stop_on_exit=True):
         assert len(starts(tmp_path)) == 1
+    # Its port is another stack's by now.
+    async with served() as other:
+        other.reconciler.stack = "other"
+        (home / "daemon.json").write_text(json.dumps({"pid": 1, "grpc": other.address}))
+        async with AgentInfra.start(stop_on_exit=True) as infra:
+            assert infra.reconciler.address != other.address
+            assert len(starts(tmp_path)) == 2
 
 
 async def test_a_daemon_without_a_task_queue_is_well_without_it(
@@ -182,3 +191,16 @@ def test_a_program_of_another_version_is_passed_over_or_refused(
     monkeypatch.setattr(binary, "_candidates", lambda: iter([program]))
     with pytest.raises(WrongVersion):
         binary.find()
+
+
+async def test_one_that_ends_while_services_are_waited_for_is_told_at_once(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_UNREADY", "1")
+    infra = AgentInfra(service_timeout=600)
+    starting = asyncio.ensure_future(infra.start_async())
+    while infra._daemon is None:
+        await asyncio.sleep(0.01)
+    os.kill(pids(tmp_path)[0], signal.SIGKILL)
+    with pytest.raises(DaemonFailed, match="ended with -9"):
+        await asyncio.wait_for(starting, 5)

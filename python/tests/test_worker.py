@@ -226,6 +226,12 @@ async def test_answers_outlive_the_stream_and_are_sent_until_they_are_heard(fake
         # The stream is back, with its credit.
         await client.submit_task("b", {"n": 1})
         assert (await outcome(client, "b"))[0] == "completed"
+        # And once more, now that it was given credit that it has not used.
+        (stream,) = fake.orchestrator.streams
+        await fake.orchestrator.until(lambda: stream.credit["cpu_short"] == 1)
+        await fake.orchestrator.break_streams()
+        await client.submit_task("c", {"n": 1})
+        assert (await outcome(client, "c"))[0] == "completed"
         assert fake.orchestrator.calls["CompleteTask"] >= 11
         assert fake.orchestrator.calls["LeaseTasks"] >= 2
 

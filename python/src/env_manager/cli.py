@@ -156,7 +156,10 @@ async def _worker(options: argparse.Namespace) -> int:
         sizes[name] = int(size)
     for name in options.module:
         importlib.import_module(name)
-    await Worker(concurrency=sizes, grace=options.grace, lease=options.lease).run()
+    infra = await _found()
+    address = infra.orchestrator.address
+    await infra.stop()
+    await Worker(address=address, concurrency=sizes, grace=options.grace, lease=options.lease).run()
     return 0
 
 

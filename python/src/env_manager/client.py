@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypedDict
 
@@ -121,7 +122,7 @@ class OrchestratorClient:
         timeout: float | None = None,
     ) -> Submitted:
         """Returns once the task is on the disk of Redis. An id that is there with the same content is the same task, so
-        sending it again is safe; `None` makes an id.
+        sending it again is safe; `None` makes an id. A payload of `None` is the empty object.
 
         Raises:
             errors.PayloadError: the payload is not JSON (NaN is not).
@@ -179,8 +180,8 @@ class OrchestratorClient:
             errors.DeadlineExceeded: it has not ended by then. It goes on.
         """
         try:
-            async with asyncio.timeout(timeout):
-                async for result in self.stream_task_results([task_id]):
+            async with asyncio.timeout(timeout), aclosing(self.stream_task_results([task_id])) as results:
+                async for result in results:
                     return result
         except TimeoutError as error:
             if isinstance(error, errors.EnvManagerError):
@@ -192,7 +193,7 @@ class OrchestratorClient:
 
     async def stream_task_results(
         self, task_ids: Sequence[str] = (), *, include_completed: bool = True
-    ) -> AsyncIterator[TaskResult]:
+    ) -> AsyncGenerator[TaskResult, None]:
         """The results of these tasks, each as it ends, until the last of them has. No ids: of all tasks, without end.
 
         Goes on by itself when the daemon is away for a while. Without ids, what ended meanwhile is not told
@@ -203,12 +204,13 @@ class OrchestratorClient:
         while left or not task_ids:
             request = pb.StreamTaskResultsRequest(task_ids=list(left), include_completed=include_completed)
             try:
-                async for one in self.rpc.stream("StreamTaskResults", request, pb.TaskResult):
-                    backoff.reset()
-                    if task_ids and one.task_id not in left:
-                        continue
-                    left.pop(one.task_id, None)
-                    yield _result(one)
+                async with aclosing(self.rpc.stream("StreamTaskResults", request, pb.TaskResult)) as results:
+                    async for one in results:
+                        backoff.reset()
+                        if task_ids and one.task_id not in left:
+                            continue
+                        left.pop(one.task_id, None)
+                        yield _result(one)
                 if task_ids:
                     return
             except errors.RpcError as error:
@@ -216,7 +218,9 @@ class OrchestratorClient:
             # What ended since is not passed over.
             include_completed = include_completed or bool(task_ids)
 
-    async def stream_events(self, event_types: Sequence[str] = (), *, since: int = 0) -> AsyncIterator[TaskEvent]:
+    async def stream_events(
+        self, event_types: Sequence[str] = (), *, since: int = 0
+    ) -> AsyncGenerator[TaskEvent, None]:
         """What happens to tasks, without end. `event_types`: `task_submitted`, `task_started`, `task_completed`,
         `task_failed`, …; none: all. `since`: Unix time in milliseconds; 0: from now on.
 
@@ -227,20 +231,21 @@ class OrchestratorClient:
         while True:
             request = pb.StreamEventsRequest(event_types=list(event_types), since_timestamp=since)
             try:
-                async for event in self.rpc.stream("StreamEvents", request, pb.TaskEvent):
-                    backoff.reset()
-                    encoded = event.SerializeToString(deterministic=True)
-                    if event.timestamp != since:
-                        since, told = event.timestamp, []
-                    elif encoded in told:
-                        continue
-                    told.append(encoded)
-                    yield {
-                        "event_type": event.event_type,
-                        "resource_id": event.resource_id,
-                        "data": dict(event.data),
-                        "timestamp": event.timestamp,
-                    }
+                async with aclosing(self.rpc.stream("StreamEvents", request, pb.TaskEvent)) as events:
+                    async for event in events:
+                        backoff.reset()
+                        encoded = event.SerializeToString(deterministic=True)
+                        if event.timestamp != since:
+                            since, told = event.timestamp, []
+                        elif encoded in told:
+                            continue
+                        told.append(encoded)
+                        yield {
+                            "event_type": event.event_type,
+                            "resource_id": event.resource_id,
+                            "data": dict(event.data),
+                            "timestamp": event.timestamp,
+                        }
             except errors.RpcError as error:
                 await _again(error, backoff)
 
@@ -263,7 +268,7 @@ class OrchestratorClient:
         request = pb.RequeueTaskRequest(task_id=task_id)
         await self.rpc.call("RequeueTask", request, pb.RequeueTaskResponse, self._within(timeout))
 
-    async def list_tasks(self, statuses: Sequence[str] = (), task_class: str = "") -> AsyncIterator[TaskDetails]:
+    async def list_tasks(self, statuses: Sequence[str] = (), task_class: str = "") -> AsyncGenerator[TaskDetails, None]:
         """Newest first within a state. No statuses: pending and running."""
         token = ""
         while True:
@@ -275,7 +280,7 @@ class OrchestratorClient:
             if not token:
                 return
 
-    async def list_dead_tasks(self) -> AsyncIterator[TaskDetails]:
+    async def list_dead_tasks(self) -> AsyncGenerator[TaskDetails, None]:
         """Those whose attempts are used up or that failed for good, newest first."""
         token = ""
         while True:

@@ -68,6 +68,8 @@ class Daemon:
     queue_is_off: bool = False
     #: This process has started it.
     process: subprocess.Popen[bytes] | None = None
+    #: What it writes, while somebody waits for it.
+    lines: Relay | None = None
 
 
 def place(workspace: str | os.PathLike[str] | None, cli_path: str | os.PathLike[str] | None) -> Place:
@@ -139,7 +141,9 @@ async def find(place: Place) -> Daemon | None:
     if not place.address.endswith(":0"):
         candidates.append(place.address)
     for address in dict.fromkeys(candidates):
-        if await _listens(address) and await _is_of(place, address):
+        # What an old file tells of may be somebody else's by now, which matters only where this one would serve, too.
+        passed_over = address != place.address
+        if await _listens(address) and await _is_of(place, address, passed_over=passed_over):
             if own is None or address != settings.dialled(own):
                 return Daemon(address, None)
             tasks = written.get("tasksGrpc")
@@ -174,17 +178,21 @@ async def _listens(address: str) -> bool:
     return True
 
 
-async def _is_of(place: Place, address: str) -> bool:
+async def _is_of(place: Place, address: str, *, passed_over: bool) -> bool:
     client = ReconcilerClient(address)
     try:
         now = await client.convergence(timeout=ANSWER)
     except errors.Unavailable:
         return False  # it is ending
     except errors.RpcError as error:
+        if passed_over:
+            return False
         raise errors.WrongStack(f"what answers at {address} is no env-manager: {error}") from None
     finally:
         await client.close()
     if now.stack != place.stack:
+        if passed_over:
+            return False
         raise errors.WrongStack(
             f"the daemon at {address} keeps stack {now.stack}, not {place.stack}: set ENV_MANAGER_STACK, or "
             "ENV_MANAGER_GRPC_ADDR to the address of another one"
@@ -258,39 +266,65 @@ async def _start(place: Place, orchestrator: str | None, echo: TextIO) -> Daemon
         )
     _children[:] = [child for child in _children if child.poll() is None]
     _children.append(process)
-    with place.log.open(encoding="utf-8", errors="replace") as lines:
-        try:
-            async with asyncio.timeout(BEGIN):
-                while True:
-                    ended = process.poll()
-                    _relay(lines, echo)
-                    if ended is not None:
-                        raise errors.DaemonFailed(
-                            f"the daemon ended at once with {ended}; its log is {place.log}",
-                            exit_code=ended,
-                            lines=_last(place.log),
-                        )
-                    if _written(place).get("pid") == process.pid and (found := await find(place)):
-                        _relay(lines, echo)
-                        found.process = process
-                        return found
-                    await asyncio.sleep(_POLL)
-        except TimeoutError:
-            process.terminate()
+    lines = Relay(place.log, echo)
+    try:
+        async with asyncio.timeout(BEGIN):
+            while True:
+                lines.check(process)
+                if _written(place).get("pid") == process.pid and (found := await find(place)):
+                    found.process, found.lines = process, lines
+                    return found
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        process.terminate()
+        raise errors.DaemonFailed(
+            f"the daemon does not answer after {BEGIN:g} s; its log is {place.log}", lines=lines.last()
+        ) from None
+
+
+class Relay:
+    """What a daemon writes, shown as it comes."""
+
+    def __init__(self, log: Path, echo: TextIO) -> None:
+        self._log, self._echo = log, echo
+        self._at = 0
+
+    def check(self, process: subprocess.Popen[bytes]) -> None:
+        """Shows what is new.
+
+        Raises:
+            errors.DaemonFailed: it has ended.
+        """
+        ended = process.poll()
+        self.show()
+        if ended is not None:
             raise errors.DaemonFailed(
-                f"the daemon does not answer after {BEGIN:g} s; its log is {place.log}", lines=_last(place.log)
-            ) from None
+                f"the daemon ended with {ended}; its log is {self._log}", exit_code=ended, lines=self.last()
+            )
 
-
-def _relay(lines: TextIO, echo: TextIO) -> None:
-    if new := lines.read():
+    def show(self) -> None:
+        with self._log.open("rb") as log:
+            log.seek(self._at)
+            # What is half written comes next time.
+            new, newline, _ = log.read().rpartition(b"\n")
+        self._at += len(new + newline)
         with contextlib.suppress(OSError, ValueError):
-            echo.write(new)
-            echo.flush()
+            self._echo.write((new + newline).decode(errors="replace"))
+            self._echo.flush()
+
+    def last(self) -> list[str]:
+        return self._log.read_text(errors="replace").splitlines()[-LAST_LINES:]
 
 
-def _last(log: Path) -> list[str]:
-    return log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+async def attend(begun: Daemon) -> None:
+    """Shows what a daemon of this process writes, until somebody cancels that.
+
+    Raises:
+        errors.DaemonFailed: it has ended.
+    """
+    while begun.process is not None and begun.lines is not None:
+        begun.lines.check(begun.process)
+        await asyncio.sleep(_POLL)
 
 
 async def stop(process: subprocess.Popen[bytes]) -> None:

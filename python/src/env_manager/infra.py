@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
-from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 from weakref import WeakKeyDictionary
 
 from . import daemon, errors, settings
 from .client import Health, NewTask, OrchestratorClient, Submitted, TaskEvent, TaskResult, TaskStatus
 from .payload import Payload
 from .reconciler import Convergence, ReconcilerClient
+
+if TYPE_CHECKING:
+    from .sync import ensure_infra_sync
+
+__all__ = [
+    "AgentInfra",
+    "OrchestratorClient",
+    "ensure_infra",
+    "ensure_infra_sync",
+    "orchestrator_client",
+    "shutdown_infra",
+    "use_infra",
+]
 
 StrPath = str | os.PathLike[str]
 #: The name under which `health_check` tells of the task queue, beside the services.
@@ -55,7 +67,6 @@ class StartCall(Protocol):
 class _Start:
     """`AgentInfra.start(…)` makes an instance; `infra.start()` starts that one."""
 
-    __signature__ = inspect.signature(StartCall.__call__)
     __doc__ = """Finds the daemon or starts it, and waits until required services are ready. See [`AgentInfra`]."""
 
     @overload
@@ -175,12 +186,30 @@ class AgentInfra:
             if self.auto_start_services:
                 timeout = self.service_timeout or settings.service_timeout()
                 try:
-                    await self.reconciler.wait_ready(timeout=timeout)
+                    await self._ready(timeout)
                 except BaseException:
                     await self.stop()
                     raise
         self._begun = True
         return self
+
+    async def _ready(self, timeout: float) -> None:
+        begun = self._daemon
+        if begun is None or begun.process is None:
+            await self.reconciler.wait_ready(timeout=timeout)
+            return
+        waiting = asyncio.create_task(self.reconciler.wait_ready(timeout=timeout))
+        attending = asyncio.create_task(daemon.attend(begun))
+        try:
+            done, _ = await asyncio.wait({waiting, attending}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            waiting.cancel()
+            attending.cancel()
+            await asyncio.gather(waiting, attending, return_exceptions=True)
+            if begun.lines is not None:
+                begun.lines.show()
 
     async def _find(self) -> None:
         wanted = await asyncio.to_thread(daemon.place, self.workspace, self.cli_path)
@@ -247,11 +276,11 @@ class AgentInfra:
 
     def stream_task_results(
         self, task_ids: Sequence[str] = (), *, include_completed: bool = True
-    ) -> AsyncIterator[TaskResult]:
+    ) -> AsyncGenerator[TaskResult, None]:
         """See [`OrchestratorClient.stream_task_results`]."""
         return self.orchestrator.stream_task_results(task_ids, include_completed=include_completed)
 
-    def stream_events(self, event_types: Sequence[str] = (), *, since: int = 0) -> AsyncIterator[TaskEvent]:
+    def stream_events(self, event_types: Sequence[str] = (), *, since: int = 0) -> AsyncGenerator[TaskEvent, None]:
         """See [`OrchestratorClient.stream_events`]."""
         return self.orchestrator.stream_events(event_types, since=since)
 
@@ -311,7 +340,7 @@ class AgentInfra:
         limit = self.service_timeout or settings.service_timeout() if timeout is None else timeout
         return await self.reconciler.wait_ready(*services, timeout=limit)
 
-    def watch(self) -> AsyncIterator[Convergence]:
+    def watch(self) -> AsyncGenerator[Convergence, None]:
         """The environment now, and again after each change."""
         return self.reconciler.watch()
 
@@ -365,3 +394,12 @@ async def use_infra(
 def orchestrator_client(address: str | None = None, *, timeout: float = 30.0) -> OrchestratorClient:
     """A client of the task queue alone: it looks for no daemon. `async with orchestrator_client() as client: …`"""
     return OrchestratorClient(address, timeout=timeout)
+
+
+def __getattr__(name: str) -> Any:
+    # It is built upon this module.
+    if name == "ensure_infra_sync":
+        from .sync import ensure_infra_sync
+
+        return ensure_infra_sync
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

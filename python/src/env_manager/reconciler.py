@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,7 +102,7 @@ class ReconcilerClient:
         answer = await self.rpc.call("GetMetrics", request, pb.GetMetricsResponse, self._within(timeout))
         return payload.integral(answer.metrics)
 
-    async def watch(self) -> AsyncIterator[Convergence]:
+    async def watch(self) -> AsyncGenerator[Convergence, None]:
         """The environment now, and again after each change, without end; each time the whole. Goes on by itself when
         the daemon is away for a while."""
         backoff = Backoff.from_environment()
@@ -109,14 +110,16 @@ class ReconcilerClient:
             services: dict[str, Service] = {}
             try:
                 request = pb.WatchConvergenceRequest()
-                async for news in self.rpc.stream("WatchConvergence", request, pb.WatchConvergenceResponse):
-                    backoff.reset()
-                    if news.whole:
-                        services.clear()
-                    services.update(_services(news.convergence))
-                    for name in news.removed:
-                        services.pop(name, None)
-                    yield _convergence(news.convergence, dict(services))
+                stream = self.rpc.stream("WatchConvergence", request, pb.WatchConvergenceResponse)
+                async with aclosing(stream) as all_news:
+                    async for news in all_news:
+                        backoff.reset()
+                        if news.whole:
+                            services.clear()
+                        services.update(_services(news.convergence))
+                        for name in news.removed:
+                            services.pop(name, None)
+                        yield _convergence(news.convergence, dict(services))
             except errors.DeadlineExceeded:
                 continue
             except errors.Unavailable as error:
@@ -130,8 +133,8 @@ class ReconcilerClient:
         """
         last: Convergence | None = None
         try:
-            async with asyncio.timeout(timeout):
-                async for last in self.watch():
+            async with asyncio.timeout(timeout), aclosing(self.watch()) as moments:
+                async for last in moments:
                     if last.revision and (not last.missing(names) if names else last.healthy):
                         return last
         except TimeoutError as error:

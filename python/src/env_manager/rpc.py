@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -139,7 +139,7 @@ class Rpc:
 
     async def stream(
         self, method: str, request: Message, answer: type[Answer], timeout: float | None = None
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncGenerator[Answer, None]:
         """One request, many answers; the whole within `timeout` seconds.
 
         Raises:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -62,13 +62,9 @@ class LoopThread:
             future.cancel()
             raise
 
-    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
         async def following() -> T:
             return await anext(items)
-
-        async def close() -> None:
-            if (aclose := getattr(items, "aclose", None)) is not None:
-                await aclose()
 
         try:
             while True:
@@ -78,7 +74,11 @@ class LoopThread:
                     return
                 yield item
         finally:
-            self.run(close())
+            self.run(_close(items))
+
+
+async def _close(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()
 
 
 class AgentInfra:

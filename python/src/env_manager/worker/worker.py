@@ -24,8 +24,9 @@ from ..client import IDEMPOTENT, SERVICE
 from ..rpc import Rpc, translated
 from ..settings import Backoff
 from ..v1 import orchestrator_pb2 as pb
+from . import handlers as registry
 from .answers import Answers
-from .handlers import REGISTERED, Handler, TaskContext, known_class
+from .handlers import Handler, TaskContext, known_class
 from .lanes import Lane
 from .outcome import Done, Failed, Outcome, Stopped
 from .slots import Slot, Work
@@ -56,6 +57,7 @@ class Worker:
 
         await Worker().run()                # until SIGTERM or Ctrl-C
         async with Worker() as worker: …    # meanwhile
+        await worker.start(); …; await worker.stop()
 
     `handlers`: by default all that are registered. `address`: as of `OrchestratorClient`. `lease`: seconds that a task
     is this worker's own without a heartbeat (one is sent every third of it). `grace`: seconds that tasks have to end
@@ -77,7 +79,7 @@ class Worker:
         worker_id: str | None = None,
     ) -> None:
         sizes = {known_class(name): size for name, size in (concurrency or {}).items()}
-        chosen = list(REGISTERED.values() if handlers is None else handlers)
+        chosen = list(registry.REGISTERED.values() if handlers is None else handlers)
         if not chosen:
             raise errors.HandlerError('there is no handler: write @task_handler("cpu_short") over a function')
         self._handlers = [
@@ -131,6 +133,14 @@ class Worker:
         else:
             log.info("draining: %d tasks have %g s to end", len(self._attempts), self._grace)
             self.drain()
+
+    async def start(self) -> Self:
+        """Without a block, as in a notebook: `await worker.start()`, and `await worker.stop()` later."""
+        return await self.__aenter__()
+
+    async def stop(self) -> None:
+        """Drains, and returns when it is done."""
+        await self.__aexit__(None, None, None)
 
     async def __aenter__(self) -> Self:
         self._lanes = {h.task_class: Lane(h, self._news.set) for h in self._handlers}
