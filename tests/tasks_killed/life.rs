@@ -21,7 +21,7 @@ use crate::submit::{Client, client, number};
 use crate::worker;
 
 /// That only a hang reaches.
-const DEADLINE: Duration = Duration::from_mins(2);
+const DEADLINE: Duration = Duration::from_mins(4);
 const STACK: &str = "p20";
 
 /// Asks until it is told.

@@ -23,9 +23,10 @@ pub async fn give(life: &mut Life, ledger: &Ledger) {
     let acknowledged = ledger.books().acknowledged.clone();
     let lost: Vec<_> = acknowledged.iter().filter(|n| !completed.contains(n) && !dead.contains(n)).collect();
     let unlucky = dead.iter().filter(|number| matches!(fails(**number), "never" | "once")).count();
+    let in_python = runs.begun.iter().filter(|(.., worker)| worker.starts_with("python")).count();
     println!("{}", ledger.said());
     println!(
-        "lost {}; completed {}, dead {} ({unlucky} of them because whoever had them was killed); {} attempts begun, {} duplicate runs",
+        "lost {}; completed {}, dead {} ({unlucky} of them because whoever had them was killed); {} attempts begun ({in_python} in Python), {} duplicate runs",
         lost.len(),
         completed.len(),
         dead.len(),
