@@ -14,10 +14,10 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/quick/env-manager
 CHOICE := .env-manager/config
 CONFIG = $$(test ! -s $(CHOICE) || echo --config "$$(cat $(CHOICE))")
 
-.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env wheel upgrade-check sim chaos clean
+.PHONY: help up down status plan images build test fuzz mutants lint bench engine test-tools python-env wheel upgrade-check sim chaos p20 clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 up: engine build images ## the daemon and all nine services, up and ready; does what set-up that needs
 	@deploy/daemon start $(BIN) $(CONFIG) --manifests $(MANIFESTS)
@@ -80,6 +80,11 @@ sim: ## random histories over the simulated engine
 chaos: engine test-tools ## two minutes of interference with a stack on a real engine of its own
 	@SEED="$(or $(SEED),$$RANDOM)" SECONDS="$(or $(SECONDS),120)" $(CARGO) test --quiet --all-features \
 		--test chaos random_interference -- --nocapture
+
+# SEED=4711: that one; TASKS=20000, KILLS=50: so many. docs/testing.md
+p20: test-tools python-env ## tasks while workers, the daemon and Redis are killed, as many as promised
+	@SEED="$(or $(SEED),$$RANDOM)" TASKS="$(or $(TASKS),20000)" KILLS="$(or $(KILLS),50)" $(CARGO) test --quiet --all-features \
+		--test tasks_killed p20_ -- --nocapture --test-threads 1
 
 # MUTANTS="p09 p16": only these; docs/promises.md.
 mutants: ## breaks each promise once in a copy, and runs the test that must notice

@@ -48,7 +48,7 @@ async fn another_answer_with_the_same_token_is_stale() {
 }
 
 #[tokio::test]
-async fn the_token_of_an_earlier_attempt_and_of_nobody_is_stale() {
+async fn p20_the_token_of_an_earlier_attempt_and_of_nobody_is_stale() {
     let Some(rig) = Rig::new().await else { return };
     rig.submit(&[short("t")]).await;
     let first = rig.one(Class::CpuShort).await;

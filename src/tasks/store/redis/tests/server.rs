@@ -17,6 +17,7 @@ pub struct RedisServer {
     /// Holds its data over restarts.
     pub folder: TempDir,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// As `manifests/redis.yaml` has it.
@@ -37,9 +38,15 @@ impl RedisServer {
     /// One that answers. `options` as on its command line; the later of two counts. `None`, and said why, where
     /// there is no `redis-server`.
     pub async fn start(options: &[&str]) -> Option<Self> {
+        Self::start_with(options, &[]).await
+    }
+
+    /// With these variables, each time it is started.
+    pub async fn start_with(options: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let options: Vec<String> = DURABLE.iter().chain(options).map(|option| (*option).to_owned()).collect();
         let folder = tempfile::tempdir().expect("a folder");
-        let mut server = Self { child: None, port: 0, folder, options };
+        let mut server = Self { child: None, port: 0, folder, options, environment };
         // Somebody may take the port between its choice and its use.
         for _ in 0..5 {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -62,6 +69,7 @@ impl RedisServer {
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
             .args(["--logfile", "redis.log", "--unixsocket", "redis.sock"])
             .args(&self.options)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
