@@ -75,6 +75,8 @@ pub const SERVICES: [Service; 9] = [
             "always",
             "--no-appendfsync-on-rewrite",
             "no",
+            "--maxmemory",
+            "1536mb",
             "--maxmemory-policy",
             "noeviction",
             "--save",

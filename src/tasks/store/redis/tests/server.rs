@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::redis::{Client, Cmd, FromRedisValue, RedisResult};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
 pub struct RedisServer {
@@ -94,8 +94,9 @@ impl RedisServer {
         }
     }
 
+    /// By its socket: while it was down its port was free for others.
     async fn pong(&self) -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        let mut stream = UnixStream::connect(self.folder.path().join("redis.sock")).await?;
         stream.write_all(b"PING\r\n").await?;
         let mut answer = [0; 5];
         stream.read_exact(&mut answer).await?;
