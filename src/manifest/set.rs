@@ -18,6 +18,9 @@ use crate::resource::desired::{DesiredSpec, Service};
 use crate::resource::spec::{NetworkSpec, VolumeSpec};
 use crate::resource::{Kind, ResourceKey};
 
+/// Of a whole set. Each document has a limit of its own, and there may be a thousand of them.
+const MAX_FINDINGS: usize = 1_000;
+
 /// What a set of files asks for.
 #[derive(Debug, Default)]
 pub struct Set {
@@ -175,6 +178,7 @@ fn assemble(
     }
     // A service's own error says more than that of what it uses.
     set.invalid.extend(messages);
+    cut(&mut set.findings);
     for spec in networks {
         set.resources.insert(ResourceKey::network(spec.name.as_str()), DesiredSpec::Network(Arc::new(spec)));
     }
@@ -189,6 +193,21 @@ fn assemble(
         }
     }
     set.resources.retain(|key, _| !set.invalid.contains_key(key));
+}
+
+/// What is beyond would be read by nobody, and would not fit into a message.
+fn cut(findings: &mut Vec<Finding>) {
+    let Some(beyond) = findings.get(MAX_FINDINGS..).filter(|beyond| !beyond.is_empty()) else { return };
+    let errors = beyond.iter().filter(|f| f.is_error()).count();
+    let (which, what) = match errors {
+        0 => (Finding::warning as fn(String) -> Finding, format!("{} more warnings", beyond.len())),
+        n => (Finding::error as fn(String) -> Finding, format!("{n} more errors")),
+    };
+    let mut last = which(format!("{what} from here on; they are shown once those above are mended"));
+    last.place.clone_from(&beyond[0].place);
+    last.path.clone_from(&beyond[0].path);
+    findings.truncate(MAX_FINDINGS);
+    findings.push(last);
 }
 
 /// Every network and volume that a service names is a resource, with or without a manifest of its own.

@@ -56,6 +56,22 @@ fn p16_many_documents_many_aliases_and_long_lines_end_in_findings() {
 }
 
 #[test]
+fn p16_of_countless_errors_the_first_thousand_are_told_and_how_many_there_are() {
+    let document = |i: usize| {
+        let needs: Vec<_> = (0..40).map(|n| format!("{{ service: db, condition: {n} }}")).collect();
+        let spec = format!("spec: {{ image: a, dependsOn: [{}] }}\n", needs.join(", "));
+        format!("---\napiVersion: env-manager.dev/v1\nkind: Service\nmetadata: {{ name: web-{i} }}\n{spec}")
+    };
+    let set = set_of(&(0..100).map(document).collect::<String>(), &Fake::default());
+    assert_eq!(set.findings.len(), 1_001);
+    let last = set.findings.last().unwrap();
+    assert!(last.is_error() && last.place.is_some(), "{last:?}");
+    let told: usize = last.message.split(' ').next().unwrap().parse().unwrap();
+    assert!(told >= 3_000 && last.message.contains("more errors"), "{}", last.message);
+    assert_eq!(set.invalid.len(), 100, "all are known to be broken");
+}
+
+#[test]
 fn p16_a_key_that_is_itself_a_mapping_is_an_error() {
     for key in ["{a: b}", "[a]"] {
         let set = set_of(&manifest("web", &format!("  env: {{ {key} : 1 }}\n")), &Fake::default());
