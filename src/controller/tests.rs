@@ -463,6 +463,35 @@ fn p08_what_has_ended_and_waits_for_its_next_run_is_not_started() {
     assert!(facts(Reason::ExitedWithError).started);
 }
 
+/// As they may where one of them is broken, and its last good spec goes on.
+#[test]
+fn p03_two_that_wait_for_each_other_do_not_wake_each_other_without_end() {
+    let stalled = |message: &str| {
+        let draft = StatusDraft {
+            ready: false,
+            reason: Reason::DependencyStalled,
+            message: message.to_owned(),
+            reconciling: None,
+            stalled: Some((Reason::DependencyStalled, message.to_owned())),
+            dependency_failing: None,
+            settled: false,
+            container: None,
+        };
+        let about =
+            About { required: true, generation: 1, image: None, depends_on: Vec::new(), revision: Arc::default() };
+        super::reconcile::facts(&Status::from_draft(draft, about, None, Timestamp(1))).stalled.unwrap()
+    };
+    let mut said = "not described in order".to_owned();
+    for n in 0.. {
+        let next = stalled(&format!("möwe does not become ready: {said}"));
+        if next == said {
+            break;
+        }
+        assert!(n < 100 && next.len() < 400, "{next}");
+        said = next;
+    }
+}
+
 fn summary(name: &str) -> ContainerSummary {
     ContainerSummary {
         id: ContainerId::new(name),
