@@ -21,6 +21,7 @@ use crate::resource::key::Kind;
 use crate::resource::labels::{NEXT, part_of};
 use crate::resource::observed::{Container, Observed};
 use crate::resource::overall::is_gone;
+use crate::resource::printable::printable;
 use crate::resource::probe::ProbeState;
 use crate::resource::spec::{DesiredState, PullPolicy};
 use crate::resource::status::{About, ConditionType, Phase, Reason, Status, StatusDraft, Truth};
@@ -449,17 +450,10 @@ impl<E: Engine> Shared<E> {
     }
 }
 
-/// Bytes of the words that a dependent repeats.
+/// Bytes of the words that a dependent repeats. A last good spec and a new one may need each other, where nobody else
+/// would let that pass: then each repeats the other, and without a limit their words would grow, and wake each other,
+/// without end.
 const MAX_WHY: usize = 300;
-
-/// A last good spec and a new one may need each other, where nobody else would let that pass: then each repeats the
-/// other, and without a limit their words would grow, and wake each other, without end.
-fn shortened(message: &str) -> String {
-    if message.len() <= MAX_WHY {
-        return message.to_owned();
-    }
-    format!("{}…", &message[..message.floor_char_boundary(MAX_WHY)])
-}
 
 /// What dependents may know.
 pub fn facts(status: &Status) -> DepFacts {
@@ -481,7 +475,7 @@ pub fn facts(status: &Status) -> DepFacts {
         changing: status.observed_generation != status.generation && !status.is_stalled() && !held,
         completed,
         started_at: status.container.as_ref().and_then(|c| c.started_at),
-        stalled: ((status.is_stalled() || held) && !status.ready).then(|| shortened(&status.message)),
+        stalled: ((status.is_stalled() || held) && !status.ready).then(|| printable(&status.message, MAX_WHY)),
         is_leaving: !status.settled && ready_condition.is_some_and(|c| c.reason == Reason::Exists),
     }
 }

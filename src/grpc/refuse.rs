@@ -15,6 +15,7 @@ use crate::report::View;
 pub const MAX_NAMES: usize = 1_000;
 /// Bytes of a name.
 const MAX_NAME: usize = 63;
+
 pub fn refused(refusal: Refusal, retry_after: Duration) -> Status {
     let message = refusal.to_string();
     match refusal {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::Environment;
 use crate::metrics::Format;
 use crate::net::http::answer::{json as json_body, plainly, text};
-use crate::net::http::{self, is_local};
+use crate::net::http::{self, accept, is_local};
 use crate::report::{StatusReport, View, serves};
 use crate::resource::ResourceKey;
 
@@ -44,10 +44,9 @@ struct Asked {
 
 impl Asked {
     fn of(request: &Request) -> Self {
-        let ranges = request.headers().get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
         Self {
             local: is_local(request),
-            accept: ranges.collect::<Vec<_>>().join(","),
+            accept: accept(request),
             query: request.uri().query().unwrap_or_default().to_owned(),
         }
     }

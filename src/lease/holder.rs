@@ -26,13 +26,21 @@ pub struct Holder {
     pub since: Timestamp,
 }
 
+fn line(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// This one's name.
+pub fn host() -> String {
+    line("/proc/sys/kernel/hostname")
+}
+
 impl Holder {
     /// This process.
     pub fn current(what: &str, since: Timestamp) -> Self {
-        let line = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let pid = std::process::id();
         Self {
-            host: line("/proc/sys/kernel/hostname"),
+            host: host(),
             machine: line("/etc/machine-id"),
             boot: line("/proc/sys/kernel/random/boot_id"),
             pid_namespace: std::fs::read_link("/proc/self/ns/pid")

@@ -17,7 +17,7 @@ mod holder;
 
 use std::collections::BTreeMap;
 
-pub use holder::Holder;
+pub use holder::{Holder, host};
 
 use crate::engine::{Engine, EngineError, ObjectFilter};
 use crate::resource::labels;

@@ -13,13 +13,12 @@ use tonic::{Code, Status};
 
 use super::metrics::Moment;
 use super::queue::Queue;
-use super::service::convert::new_task;
-use super::service::refuse::{full, of_store, other_content};
+use super::service::calls::submit_one;
 use super::settings::Class;
-use super::store::{Submitted, TaskStore};
+use super::store::TaskStore;
 use crate::metrics::Format;
 use crate::net::http::answer::{json as json_body, plainly, text};
-use crate::net::http::is_local;
+use crate::net::http::{accept, is_local};
 use crate::proto::orchestrator::v1;
 
 /// Bytes of a submission: the largest payload, and what is around it.
@@ -47,8 +46,7 @@ pub fn router<S: TaskStore>(queue: Queue<S>) -> Router {
 }
 
 async fn metrics<S: TaskStore>(State(queue): State<Queue<S>>, request: Request) -> Response {
-    let accept = request.headers().get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
-    let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
+    let format = Format::accepted(&accept(&request));
     let body = queue.metrics.render(format, &queue.moment().await);
     ([(header::CONTENT_TYPE, format.content_type())], body).into_response()
 }
@@ -150,15 +148,7 @@ async fn taken<S: TaskStore>(queue: &Queue<S>, body: &[u8]) -> Result<Response, 
     let Submission { id, class, payload, priority, workflow_id } = serde_json::from_slice(body).map_err(wrong)?;
     let payload_json = payload.map(|payload| payload.get().as_bytes().to_vec()).unwrap_or_default();
     let request = v1::SubmitTaskRequest { id, class, priority, workflow_id, payload_json, ..Default::default() };
-    let task = new_task(request, &queue.settings)?;
-    let id = task.id.clone();
-    let outcomes = queue.submitter.submit(vec![task]).await.map_err(|e| of_store(&e))?;
-    let existed = match outcomes.first() {
-        Some(Submitted::New) => false,
-        Some(Submitted::Same) => true,
-        Some(Submitted::Conflict) => return Err(other_content(&id)),
-        Some(Submitted::Full) | None => return Err(full()),
-    };
+    let (id, existed) = submit_one(queue, request).await?;
     let body = json!({ "success": true, "task_id": id.as_str(), "existed": existed });
     Ok(json_body(StatusCode::OK, format!("{body}\n")))
 }

@@ -165,6 +165,7 @@ pub trait TaskStore: Clone + Send + Sync + 'static {
         result: &Content,
     ) -> impl Future<Output = Result<Answer, StoreError>> + Send;
 
+    /// `error` is kept up to 2,000 bytes.
     fn fail(
         &self,
         id: &TaskId,
@@ -176,7 +177,7 @@ pub trait TaskStore: Clone + Send + Sync + 'static {
     /// To its place, the attempt not counted.
     fn release(&self, id: &TaskId, token: &Token) -> impl Future<Output = Result<Answer, StoreError>> + Send;
 
-    /// [`Changed::From`] an ended state: nothing was changed.
+    /// [`Changed::From`] an ended state: nothing was changed. `reason` is kept up to 2,000 bytes.
     fn cancel(&self, id: &TaskId, reason: &str) -> impl Future<Output = Result<Changed, StoreError>> + Send;
 
     /// A dead one waits again. [`Changed::From`] anything but [`State::Failed`]: nothing was changed.

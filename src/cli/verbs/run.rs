@@ -16,7 +16,7 @@ use super::stack::{self, CliEngine, Found, Removing};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::progress::{LogLines, Progress, Seen};
 use crate::cli::{interrupted, logging, source};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::config::keys::{Key, KeyInfo};
 use crate::config::{self, Config};
 use crate::controller::{Settings, WallClock};
@@ -26,7 +26,7 @@ use crate::engine::Engine;
 use crate::grpc;
 use crate::history::History;
 use crate::http;
-use crate::lease::Holder;
+use crate::lease::{self, Holder};
 use crate::metrics::Metrics;
 use crate::net::listen::Listeners;
 use crate::resource::Kind;
@@ -34,7 +34,6 @@ use crate::resource::labels::SourceId;
 use crate::source::SourceRevision;
 use crate::source::revision::checkout;
 use crate::state::DaemonFile;
-use crate::tasks::settings::TaskSettings;
 use crate::tasks::store::redis::RedisStore;
 use crate::tasks::{self, Queue};
 
@@ -95,7 +94,7 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failur
         },
         engine: Arc::clone(&found.engine),
         info: found.engine.known(),
-        clock,
+        clock: Arc::clone(&clock),
         load,
         state,
         rhythm: Rhythm { resync: config.resync, prune_delay: config.prune_delay, seed: stack::seed() },
@@ -106,7 +105,7 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failur
     let handle = daemon.handle();
     let dir = config.stack_dir();
     file.write(&dir).map_err(|e| failed(&e))?;
-    let tasks = store.map(|store| task_queue(store, config));
+    let tasks = store.map(|store| task_queue(store, config, clock));
     let result = serve(daemon, &handle, listeners, tasks).await;
     // Nobody looks for a daemon that is gone.
     if let Err(error) = DaemonFile::remove(&dir) {
@@ -117,21 +116,20 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<Exit, Failur
 
 /// Where it serves.
 struct Listening {
-    grpc: TcpListener,
-    http: TcpListener,
-    tasks: Option<TasksListening>,
+    daemon: Ports,
+    tasks: Option<Ports>,
     unix: Option<UnixListener>,
     socket: Option<PathBuf>,
-    grpc_at: SocketAddr,
-    http_at: SocketAddr,
 }
 
 impl Listening {
     /// Binds before anything else is done: an address that is taken is found out at once.
     async fn bind(config: &Config) -> Result<Self, Failure> {
-        let (grpc, grpc_at) = bind(config.grpc_addr, Key::GrpcAddr).await?;
-        let (http, http_at) = bind(config.metrics_http_addr, Key::MetricsHttpAddr).await?;
-        let tasks = if config.tasks.enabled { Some(TasksListening::bind(&config.tasks).await?) } else { None };
+        let (grpc, http) = ((config.grpc_addr, Key::GrpcAddr), (config.metrics_http_addr, Key::MetricsHttpAddr));
+        let daemon = Ports::bind(grpc, http).await?;
+        let of = &config.tasks;
+        let (grpc, http) = ((of.grpc_addr, Key::TasksGrpcAddr), (of.http_addr, Key::TasksHttpAddr));
+        let tasks = if of.enabled { Some(Ports::bind(grpc, http).await?) } else { None };
         let dir = config.stack_dir();
         let socket = DaemonFile::socket_path(&dir);
         let unix = match &socket {
@@ -140,7 +138,7 @@ impl Listening {
                 Failure::new(Exit::Error, format!("cannot serve on the socket {}: {e}", path.display()))
             })?,
         };
-        Ok(Self { grpc, http, tasks, unix, socket, grpc_at, http_at })
+        Ok(Self { daemon, tasks, unix, socket })
     }
 
     fn file(&self, identity: &Identity) -> DaemonFile {
@@ -149,8 +147,8 @@ impl Listening {
             version: identity.version.to_owned(),
             stack: identity.stack.clone(),
             manifests: identity.manifests.clone(),
-            grpc: Some(self.grpc_at.to_string()),
-            http: Some(self.http_at.to_string()),
+            grpc: Some(self.daemon.grpc_at.to_string()),
+            http: Some(self.daemon.http_at.to_string()),
             socket: self.socket.clone(),
             tasks_grpc: self.tasks.as_ref().map(|tasks| tasks.grpc_at.to_string()),
             tasks_http: self.tasks.as_ref().map(|tasks| tasks.http_at.to_string()),
@@ -159,18 +157,18 @@ impl Listening {
     }
 }
 
-/// Where the task queue serves.
-struct TasksListening {
+/// Where one face is served: the daemon's, or the task queue's.
+struct Ports {
     grpc: TcpListener,
     http: TcpListener,
     grpc_at: SocketAddr,
     http_at: SocketAddr,
 }
 
-impl TasksListening {
-    async fn bind(settings: &TaskSettings) -> Result<Self, Failure> {
-        let (grpc, grpc_at) = bind(settings.grpc_addr, Key::TasksGrpcAddr).await?;
-        let (http, http_at) = bind(settings.http_addr, Key::TasksHttpAddr).await?;
+impl Ports {
+    async fn bind(grpc: (SocketAddr, Key), http: (SocketAddr, Key)) -> Result<Self, Failure> {
+        let (grpc, grpc_at) = bind(grpc.0, grpc.1).await?;
+        let (http, http_at) = bind(http.0, http.1).await?;
         Ok(Self { grpc, http, grpc_at, http_at })
     }
 }
@@ -213,14 +211,13 @@ struct Tasks {
     redis: String,
 }
 
-fn task_queue(store: RedisStore, config: &Config) -> Tasks {
-    // Host and process, since daemons of several hosts may share a queue.
-    let host = Holder::current("", Timestamp::default()).host;
+fn task_queue(store: RedisStore, config: &Config, clock: Arc<dyn Clock>) -> Tasks {
     let identity = tasks::Identity {
         stack: config.stack.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        daemon: format!("{host}:{}", std::process::id()),
-        clock: Arc::new(WallClock::new()),
+        // Daemons of several hosts may share a queue.
+        daemon: format!("{}:{}", lease::host(), std::process::id()),
+        clock,
     };
     let redis = store.address().to_owned();
     let (queue, works) = Queue::start(store, config.tasks.clone(), identity);
@@ -254,7 +251,7 @@ async fn serve(
     listening: Listening,
     tasks: Option<Tasks>,
 ) -> Result<(), Failure> {
-    let Listening { grpc, http, tasks: tasks_at, unix, socket, grpc_at, http_at } = listening;
+    let Listening { daemon: Ports { grpc, http, grpc_at, http_at }, tasks: tasks_at, unix, socket } = listening;
     let stop = CancellationToken::new();
     // Workers get to answer what they have, while the daemon ends.
     let closing = stop.child_token();

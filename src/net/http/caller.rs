@@ -20,6 +20,12 @@ pub fn is_local(request: &Request) -> bool {
     by_loopback && !forwarded && authority && hosts_are_this_machine(request.headers())
 }
 
+/// The types that are asked for, as one header has them.
+pub fn accept(request: &Request) -> String {
+    let ranges = request.headers().get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    ranges.collect::<Vec<_>>().join(",")
+}
+
 /// Against DNS rebinding: a page from elsewhere can make a browser here ask for its own name, once it has that
 /// name point to 127.0.0.1. It cannot do so for an address or for `localhost`.
 fn hosts_are_this_machine(headers: &HeaderMap) -> bool {

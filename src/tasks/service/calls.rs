@@ -15,6 +15,7 @@ use crate::net::pull::{self, Stream};
 use crate::net::refuse::bad;
 use crate::proto::orchestrator::v1;
 use crate::proto::orchestrator::v1::orchestrator_service_server::OrchestratorService;
+use crate::tasks::queue::Queue;
 use crate::tasks::settings::Class;
 use crate::tasks::store::{Answer, Changed, Extension, Failed, MAX_ITEMS, Page, Retry, Submitted, TaskStore};
 use crate::tasks::task::{NewTask, State, TaskId, Token};
@@ -30,19 +31,12 @@ const MAX_PAGE: i32 = 1_000;
 const USUAL_PAGE: i32 = 100;
 /// Names in one GetMetrics.
 const MAX_NAMES: usize = 1_000;
-/// Bytes of an error, or of a reason.
-const MAX_ERROR: usize = 2_000;
 /// Between a failed attempt and the next.
 const MAX_PAUSE: Duration = Duration::from_hours(24 * 30);
 const WORKFLOWS: &str =
     "workflows are not built, and not planned: a workflow's order is the business of whoever submits its tasks";
 
 impl<S: TaskStore> Orchestrator<S> {
-    async fn taken(&self, task: NewTask) -> Result<Submitted, Status> {
-        let outcomes = self.queue.submitter.submit(vec![task]).await.map_err(|e| of_store(&e))?;
-        outcomes.into_iter().next().ok_or_else(|| Status::internal("no outcome"))
-    }
-
     /// Pages of the store are smaller than those of callers.
     async fn page(&self, states: &[State], class: Option<Class>, limit: i32, token: &str) -> Result<Page, Status> {
         let limit = match limit {
@@ -86,9 +80,29 @@ fn token(token: String) -> Result<Token, Status> {
     }
 }
 
-fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(MAX_ERROR));
-    text
+/// Submits one task, and says whether it was there already.
+///
+/// # Errors
+/// As SubmitTask has them.
+pub async fn submit_one<S: TaskStore>(
+    queue: &Queue<S>,
+    request: v1::SubmitTaskRequest,
+) -> Result<(TaskId, bool), Status> {
+    let task = new_task(request, &queue.settings)?;
+    let id = task.id.clone();
+    let outcomes = queue.submitter.submit(vec![task]).await.map_err(|e| of_store(&e))?;
+    let outcome = outcomes.first().ok_or_else(|| Status::internal("no outcome"))?;
+    let existed = existed(&id, outcome)?;
+    Ok((id, existed))
+}
+
+fn existed(id: &TaskId, outcome: &Submitted) -> Result<bool, Status> {
+    match outcome {
+        Submitted::New => Ok(false),
+        Submitted::Same => Ok(true),
+        Submitted::Conflict => Err(refuse::other_content(id)),
+        Submitted::Full => Err(refuse::full()),
+    }
 }
 
 fn answer(answer: Answer) -> i32 {
@@ -111,14 +125,7 @@ impl<S: TaskStore> OrchestratorService for Orchestrator<S> {
         request: Request<v1::SubmitTaskRequest>,
     ) -> Result<Response<v1::SubmitTaskResponse>, Status> {
         self.admit(&request, "SubmitTask")?;
-        let task = new_task(request.into_inner(), &self.queue.settings)?;
-        let id = task.id.clone();
-        let existed = match self.taken(task).await? {
-            Submitted::New => false,
-            Submitted::Same => true,
-            Submitted::Conflict => return Err(refuse::other_content(&id)),
-            Submitted::Full => return Err(refuse::full()),
-        };
+        let (id, existed) = submit_one(&self.queue, request.into_inner()).await?;
         let task_id = id.to_string();
         Ok(Response::new(v1::SubmitTaskResponse { success: true, task_id, existed, ..Default::default() }))
     }
@@ -153,11 +160,9 @@ impl<S: TaskStore> OrchestratorService for Orchestrator<S> {
         let ids: Vec<_> = good.iter().map(|task: &NewTask| task.id.clone()).collect();
         let outcomes = self.queue.submitter.submit(good).await.map_err(|e| of_store(&e))?;
         for ((at, id), outcome) in places.into_iter().zip(ids).zip(outcomes) {
-            match outcome {
-                Submitted::New => {}
-                Submitted::Same => results[at].existed = true,
-                Submitted::Conflict => results[at] = refused(id.to_string(), &refuse::other_content(&id)),
-                Submitted::Full => results[at] = refused(id.to_string(), &refuse::full()),
+            match existed(&id, &outcome) {
+                Ok(existed) => results[at].existed = existed,
+                Err(status) => results[at] = refused(id.to_string(), &status),
             }
         }
         Ok(Response::new(v1::SubmitTasksResponse { results }))
@@ -324,7 +329,7 @@ impl<S: TaskStore> OrchestratorService for Orchestrator<S> {
             Ok(ms) => Retry::After(Duration::from_millis(ms).min(MAX_PAUSE)),
         };
         let attempt = self.queue.dispatcher.attempt(&id, &token);
-        let outcome = self.queue.store.fail(&id, &token, &cut(error), retry).await.map_err(|e| of_store(&e))?;
+        let outcome = self.queue.store.fail(&id, &token, &error, retry).await.map_err(|e| of_store(&e))?;
         let (outcome, dead, retry_in_ms) = match outcome {
             Failed::Stale => (Answer::Stale, false, 0),
             Failed::Dead => (Answer::Ok, true, 0),
@@ -355,7 +360,7 @@ impl<S: TaskStore> OrchestratorService for Orchestrator<S> {
         self.admit(&request, "CancelTask")?;
         let v1::CancelTaskRequest { task_id: id, reason } = request.into_inner();
         let id = task_id(id)?;
-        match self.queue.store.cancel(&id, &cut(reason)).await.map_err(|e| of_store(&e))? {
+        match self.queue.store.cancel(&id, &reason).await.map_err(|e| of_store(&e))? {
             Changed::Unknown => Err(unknown(&id)),
             Changed::From(before @ (State::Completed | State::Failed)) => {
                 Err(refuse::not_in_this_state(&id, before, "what has ended is not cancelled"))
