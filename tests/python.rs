@@ -6,6 +6,7 @@ mod running;
 #[path = "common/stack.rs"]
 mod stack;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -100,5 +101,8 @@ fn the_package_works_with_the_real_daemon_and_its_guide_is_true() {
 #[test]
 fn pip_installs_the_package_and_the_daemon() {
     engine::ensure_image();
+    let inode = || std::fs::metadata(env!("CARGO_BIN_EXE_env-manager")).expect("the program of this build").ino();
+    let before = inode();
     check("install");
+    assert_eq!(inode(), before, "pip's build must not replace the program that other tests run meanwhile");
 }
