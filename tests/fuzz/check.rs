@@ -89,6 +89,7 @@ pub fn manifests(files: &[(String, Vec<u8>)], overrides: &[Override], again: boo
         (files, set)
     };
     let (files, set) = build();
+    let files = Files::of(&files);
     let mut broken = Vec::new();
     for finding in &set.findings {
         of_finding(&mut broken, finding, &files);
@@ -135,7 +136,17 @@ fn same(a: &Set, b: &Set) -> bool {
         && a.defined == b.defined
 }
 
-fn of_finding(broken: &mut Vec<Broken>, finding: &Finding, files: &[SourceFile]) {
+/// The lines of each file. Found once: a set of some MiB may have a thousand findings, each with several places.
+struct Files<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+
+impl<'a> Files<'a> {
+    fn of(files: &'a [SourceFile]) -> Self {
+        // The first of a name, as everywhere.
+        Self(files.iter().rev().map(|f| (&**f.name(), f.text().split('\n').collect())).collect())
+    }
+}
+
+fn of_finding(broken: &mut Vec<Broken>, finding: &Finding, files: &Files) {
     line(broken, "a finding's message holds no control characters", &finding.message);
     line(broken, "a finding's line holds no control characters", &finding.to_string());
     if let Some(help) = &finding.help {
@@ -165,12 +176,12 @@ fn of_finding(broken: &mut Vec<Broken>, finding: &Finding, files: &[SourceFile])
     }
 }
 
-fn of_place(broken: &mut Vec<Broken>, place: &Place, files: &[SourceFile]) {
+fn of_place(broken: &mut Vec<Broken>, place: &Place, files: &Files) {
     line(broken, "a shown line holds no control characters", &place.text);
-    let Some(file) = files.iter().find(|f| *f.name() == place.file) else {
+    let Some(lines) = files.0.get(&*place.file) else {
         return broken.push(("a place is in a file of the set", place.to_string()));
     };
-    let text = file.text().split('\n').nth(place.line.wrapping_sub(1));
+    let text = lines.get(place.line.wrapping_sub(1));
     if !text.is_some_and(|t| (1..=t.chars().count() + 1).contains(&place.column)) || place.length == 0 {
         broken.push(("a place is in its file", format!("{place} {text:?}")));
     }

@@ -12,6 +12,7 @@ mod outages;
 mod settings;
 mod share;
 mod tasks;
+mod torn;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,5 +1,13 @@
 -- Before every script. KEYS[1] is the prefix of all keys, `{em:STACK}:`; the table of keys is in ../../redis.rs.
 -- Time is Redis's own, in milliseconds.
+--
+-- The order of writes matters, although a script is atomic: one that a kill cut off within Redis's write to its file
+-- is undone at the next start, but its head stays in the file (an open MULTI), and the start after that carries it
+-- out, together with whatever was written next. So
+-- * whatever is written says what to write, and does not depend on what is there (no ZPOPMIN);
+-- * a task is put where it goes, then its record is changed, and only then it is taken from where it was;
+-- * so it may stand where it does not belong, and whoever finds it there goes by its record: state and number.
+-- tests/torn.rs cuts each script at each of its writes.
 
 local P = KEYS[1]
 local call = redis.call
@@ -15,13 +23,11 @@ local function whatever_memory_there_is()
   call('DEL', P .. '-')
 end
 
--- A text of a task that may be long: then it is in `v:`, and its place says `>`.
+-- What a record says of a text that may be long: then it is in `v:`, and its place says `>`.
 local function keep(id, field, text)
-  if #text > SHORT or text == '>' then
-    call('HSET', P .. 'v:' .. id, field, text)
-    text = '>'
-  end
-  call('HSET', P .. 't:' .. id, field, text)
+  if #text <= SHORT and text ~= '>' then return text end
+  call('HSET', P .. 'v:' .. id, field, text)
+  return '>'
 end
 
 local function kept(id, field, text)
@@ -69,25 +75,23 @@ end
 -- The attempt under way failed: another one after `pause` milliseconds, or none where `pause` is nil.
 -- True where it is dead now.
 local function attempt_failed(t, out, error, pause)
-  call('ZREM', P .. 'l:' .. t.class, t.member)
   local key = P .. 't:' .. t.id
-  if pause and t.att < t.max then
-    call('HSET', key, 'state', 'pending', 'out', out, 'pause', pause)
-    if pause > 0 then
-      call('HSET', key, 'due', now + pause)
-      call('ZADD', P .. 'z:' .. t.class, now + pause, t.member)
-    else
-      call('ZADD', P .. 'w:' .. t.class, -t.prio, t.member)
-    end
-    keep(t.id, 'err', error)
-    tell('task_retrying', t.id, t.class, t.att, { 'worker', t.worker, 'token', t.token, 'error', error })
-    return false
+  local dead = not pause or t.att >= t.max
+  local err = keep(t.id, 'err', error)
+  if dead then
+    call('ZADD', P .. 'd:' .. t.class, now, t.member)
+    call('HSET', key, 'state', 'failed', 'out', out, 'pause', -1, 'end', now, 'err', err)
+  elseif pause > 0 then
+    call('ZADD', P .. 'z:' .. t.class, now + pause, t.member)
+    call('HSET', key, 'state', 'pending', 'out', out, 'pause', pause, 'due', now + pause, 'err', err)
+  else
+    call('ZADD', P .. 'w:' .. t.class, -t.prio, t.member)
+    call('HSET', key, 'state', 'pending', 'out', out, 'pause', pause, 'err', err)
   end
-  call('HSET', key, 'state', 'failed', 'out', out, 'pause', -1, 'end', now)
-  call('ZADD', P .. 'd:' .. t.class, now, t.member)
-  keep(t.id, 'err', error)
-  tell('task_failed', t.id, t.class, t.att, { 'worker', t.worker, 'token', t.token, 'error', error })
-  return true
+  call('ZREM', P .. 'l:' .. t.class, t.member)
+  tell(dead and 'task_failed' or 'task_retrying', t.id, t.class, t.att,
+    { 'worker', t.worker, 'token', t.token, 'error', error })
+  return dead
 end
 
 -- Of `1000,2000,4000`: the pause after attempt number `attempt`; the last one for all further ones.

@@ -18,12 +18,22 @@ local virtual_now = times.now or 0
 local classes = {}
 for i = 4, #ARGV, 5 do
   local class = { name = ARGV[i], room = tonumber(ARGV[i + 1]), stride = math.floor(STRIDE / ARGV[i + 3]),
-    limit = tonumber(ARGV[i + 4]), begins = times[ARGV[i]] or 0 }
+    limit = tonumber(ARGV[i + 4]), begins = times[ARGV[i]] or 0, found = {}, looked_at = 0 }
   local concurrency = tonumber(ARGV[i + 2])
   if concurrency > 0 then
     class.room = math.min(class.room, concurrency - call('ZCARD', P .. 'l:' .. class.name))
   end
   classes[#classes + 1] = class
+end
+
+-- The first one of those that wait; all before it have been taken out.
+local function first(class)
+  if class.looked_at == #class.found then
+    class.found = call('ZRANGE', P .. 'w:' .. class.name, 0, class.room - 1)
+    class.looked_at = 0
+  end
+  class.looked_at = class.looked_at + 1
+  return class.found[class.looked_at]
 end
 
 local leases = {}
@@ -34,30 +44,42 @@ while bytes > 0 do
     if class.room > 0 and (not next or class.begins < next.begins) then next = class end
   end
   if not next then break end
-  local m = call('ZPOPMIN', P .. 'w:' .. next.name)[1]
+  local m = first(next)
   if not m then
     next.room = 0
   else
     local id = id_of(m)
     local key = P .. 't:' .. id
-    local f = call('HMGET', key, 'att', 'max', 'prio', 'flow', 'queued')
-    -- One that is not there: somebody removed keys by hand.
-    if f[1] then
-      local attempt = f[1] + 1
-      local token = string.format('%x-%x', clock[1] * 1000000 + clock[2], number())
-      call('HSET', key, 'state', 'running', 'att', attempt, 'token', token, 'out', '', 'start', now)
-      keep(id, 'worker', worker)
-      call('ZADD', P .. 'l:' .. next.name, now + math.min(lease, next.limit), m)
-      local payload = call('GET', P .. 'p:' .. id) or 'm'
-      leases[#leases + 1] = { id, next.name, token, attempt, tonumber(f[2]), tonumber(f[3]), kept(id, 'flow', f[4]),
-        now - f[5], payload }
-      tell('task_started', id, next.name, attempt, { 'worker', worker, 'token', token })
-      bytes = bytes - #payload
-      virtual_now = next.begins
-      next.begins = next.begins + next.stride
-      next.room = next.room - 1
-      next.served = true
+    local f = call('HMGET', key, 'att', 'max', 'prio', 'flow', 'queued', 'state', 'seq', 'due')
+    if not f[1] then
+      -- Its submission was cut off, or somebody removed keys by hand.
+      call('DEL', key, P .. 'p:' .. id, P .. 'o:' .. id, P .. 'v:' .. id)
+    elseif f[6] == 'pending' and member(f[7], id) == m and tonumber(f[8] or 0) <= now then
+      local payload = call('GET', P .. 'p:' .. id)
+      if not payload then
+        -- The end that it came to was cut off after its last write; what was done next did not know of it.
+        local result = call('EXISTS', P .. 'o:' .. id) == 1
+        local state = result and 'completed' or 'cancelled'
+        call('ZADD', P .. (result and 'c:' or 'x:') .. next.name, now, m)
+        call('HSET', key, 'state', state, 'out', state, 'end', now)
+        tell('task_' .. state, id, next.name, f[1], {})
+      else
+        local attempt = f[1] + 1
+        local token = string.format('%x-%x', clock[1] * 1000000 + clock[2], number())
+        call('ZADD', P .. 'l:' .. next.name, now + math.min(lease, next.limit), m)
+        call('HSET', key, 'state', 'running', 'att', attempt, 'token', token, 'out', '', 'start', now, 'worker',
+          keep(id, 'worker', worker))
+        leases[#leases + 1] = { id, next.name, token, attempt, tonumber(f[2]), tonumber(f[3]), kept(id, 'flow', f[4]),
+          now - f[5], payload }
+        tell('task_started', id, next.name, attempt, { 'worker', worker, 'token', token })
+        bytes = bytes - #payload
+        virtual_now = next.begins
+        next.begins = next.begins + next.stride
+        next.room = next.room - 1
+        next.served = true
+      end
     end
+    call('ZREM', P .. 'w:' .. next.name, m)
   end
 end
 

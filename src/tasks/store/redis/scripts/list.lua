@@ -47,6 +47,14 @@ local function running(key, count)
   return found
 end
 
+local STATES = { w = 'pending', z = 'pending', l = 'running', c = 'completed', x = 'cancelled', d = 'failed' }
+
+-- False where it does not belong there (common.lua), or is gone.
+local function listed(kind, m)
+  local listed = record(id_of(m), false)
+  return listed and listed[3] == STATES[kind] and listed
+end
+
 local came = {}
 for i = 4, #ARGV do
   local key, kind = P .. ARGV[i], string.sub(ARGV[i], 1, 1)
@@ -57,7 +65,7 @@ for i = 4, #ARGV do
     found = page(key, kind ~= 'w' and kind ~= 'z', limit - #came)
   end
   for j = 1, #found, 2 do
-    came[#came + 1] = record(id_of(found[j]), false)
+    came[#came + 1] = listed(kind, found[j])
     if #came >= limit then return { came, i - 4, found[j + 1], found[j] } end
   end
   score, after = '', ''

@@ -5,7 +5,9 @@ local FIELDS = { 'class', 'prio', 'state', 'att', 'max', 'sub', 'start', 'end', 
 local function record(id, with_result)
   local f = call('HMGET', P .. 't:' .. id, unpack(FIELDS))
   if not f[1] then return false end
-  f[9] = f[9] and string.format('%d', math.max(0, f[9] - now))
+  local pending = f[3] == 'pending'
+  f[8] = not pending and f[3] ~= 'running' and f[8]
+  f[9] = pending and f[9] and string.format('%d', math.max(0, f[9] - now))
   for i = 10, 12 do f[i] = kept(id, FIELDS[i], f[i]) end
   f[13] = with_result and f[3] == 'completed' and call('GET', P .. 'o:' .. id)
   f[14] = id

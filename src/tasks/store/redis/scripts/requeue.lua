@@ -4,10 +4,10 @@ whatever_memory_there_is()
 local t = task(ARGV[1])
 if not t then return '' end
 if t.state ~= 'failed' then return t.state end
-call('ZREM', P .. 'd:' .. t.class, t.member)
 local seq = number()
+call('ZADD', P .. 'w:' .. t.class, -t.prio, member(seq, t.id))
 call('HSET', P .. 't:' .. t.id, 'state', 'pending', 'att', 0, 'seq', seq, 'queued', now)
 call('HDEL', P .. 't:' .. t.id, 'end', 'due')
-call('ZADD', P .. 'w:' .. t.class, -t.prio, member(seq, t.id))
+call('ZREM', P .. 'd:' .. t.class, t.member)
 tell('task_requeued', t.id, t.class, 0, {})
 return t.state

@@ -21,10 +21,11 @@ for i = 6, #ARGV, 6 do
   else
     local seq = number()
     call('SET', P .. 'p:' .. id, payload)
+    call('ZADD', P .. 'w:' .. class, -prio, member(seq, id))
+    if flow ~= '' then call('HSET', key, 'flow', keep(id, 'flow', flow)) end
+    -- With its hash it is known, and answered with `same` when it is sent again: once all the rest is there.
     call('HSET', key, 'hash', hash, 'class', class, 'prio', prio, 'state', 'pending', 'att', 0, 'max',
       attempts[class], 'sub', now, 'queued', now, 'seq', seq)
-    if flow ~= '' then keep(id, 'flow', flow) end
-    call('ZADD', P .. 'w:' .. class, -prio, member(seq, id))
     tell('task_submitted', id, class, 0, {})
     backlog = backlog + 1
     came[#came + 1] = 'new'

@@ -12,10 +12,15 @@ local function first(key, until_ms)
   return found
 end
 
+local ENDED = { c = 'completed', x = 'cancelled', d = 'failed' }
+
 local function forget(key, m)
-  local id = id_of(m)
+  local t = task(id_of(m))
+  if not t or t.state == ENDED[string.sub(key, 1, 1)] and t.member == m then
+    local id = id_of(m)
+    call('DEL', P .. 't:' .. id, P .. 'p:' .. id, P .. 'o:' .. id, P .. 'v:' .. id)
+  end
   call('ZREM', P .. key, m)
-  call('DEL', P .. 't:' .. id, P .. 'p:' .. id, P .. 'o:' .. id, P .. 'v:' .. id)
   forgotten = forgotten + 1
 end
 
@@ -35,14 +40,13 @@ for i, class in ipairs(CLASSES) do
     end
   end
   for _, m in ipairs(first('z:' .. class, now)) do
-    call('ZREM', P .. 'z:' .. class, m)
-    local key = P .. 't:' .. id_of(m)
-    local prio = call('HGET', key, 'prio')
-    if prio then
-      call('HDEL', key, 'due')
-      call('ZADD', P .. 'w:' .. class, -prio, m)
+    local t = task(id_of(m))
+    if t and t.state == 'pending' and t.member == m then
+      call('ZADD', P .. 'w:' .. class, -t.prio, m)
+      call('HDEL', P .. 't:' .. t.id, 'due')
       due = due + 1
     end
+    call('ZREM', P .. 'z:' .. class, m)
   end
   for _, key in ipairs({ 'c:' .. class, 'x:' .. class }) do
     for _, m in ipairs(first(key, now - ttl)) do forget(key, m) end
