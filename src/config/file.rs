@@ -134,6 +134,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Nothing more is told of it.
+    fn is_enough(&self) -> bool {
+        self.parsed.problems.len() > MAX_PROBLEMS
+    }
+
     fn problem(&mut self, message: String, span: Range<usize>, help: Option<String>) {
         let message = match self.parsed.problems.len() {
             n if n < MAX_PROBLEMS => message,
@@ -187,6 +192,9 @@ impl Reader<'_> {
 
     fn value(&mut self, name: &str, key_span: Range<usize>, value: &Spanned<DeValue<'_>>) {
         let Some(key) = Key::from_name(name) else {
+            if self.is_enough() {
+                return;
+            }
             let known = Key::ALL.iter().map(|k| k.name()).chain([OVERRIDES]).chain(TABLES.iter().copied());
             let help = did_you_mean(name, known).map(|k| format!("did you mean `{k}`?"));
             return self.problem(format!("unknown key `{name}`"), key_span, help);

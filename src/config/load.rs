@@ -16,7 +16,7 @@ use crate::manifest::did_you_mean;
 use crate::resource::printable::printable;
 
 /// Beyond it a configuration file is a mistake (`/dev/zero`).
-const MAX_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 /// Longest path in a message, in bytes; the longest that Linux has.
 const MAX_SHOWN: usize = 4_096;
 
@@ -191,7 +191,7 @@ fn read_text(path: &Path) -> std::io::Result<Result<String, &'static str>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Ok(Err("is larger than 4 MiB"));
+        return Ok(Err("is larger than 1 MiB"));
     }
     Ok(String::from_utf8(bytes).map_err(|_| "is not UTF-8 text"))
 }

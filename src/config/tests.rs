@@ -241,7 +241,7 @@ fn what_is_no_text_or_endless_is_refused() {
     fs::write(&path, [0xff, 0xfe]).unwrap();
     let refuse = |path: &str| load(Layer::default(), Some(path), &env(&[])).unwrap_err().render(false);
     assert!(refuse(path.to_str().unwrap()).contains("is not UTF-8 text"));
-    assert!(refuse("/dev/zero").contains("is larger than 4 MiB"));
+    assert!(refuse("/dev/zero").contains("is larger than 1 MiB"));
     assert!(refuse(dir.path().to_str().unwrap()).contains("directory"));
 }
 

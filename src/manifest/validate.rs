@@ -136,10 +136,17 @@ fn dependencies(
     }
 }
 
+/// Cycles that are told one by one: services that all need each other have thousands.
+const MAX_CYCLES: usize = 20;
+/// Dependencies of one cycle that are shown where they stand, and names of it that are told.
+const MAX_STEPS: usize = 8;
+
 /// Each cycle once, beginning with its alphabetically first service.
 fn cycles(services: &BTreeMap<String, Converted>, findings: &mut Vec<Finding>) {
     // 0 unseen, 1 on the path, 2 done. Without recursion: a chain may be as long as there are services.
     let mut colour: BTreeMap<&str, u8> = BTreeMap::new();
+    let mut told = 0;
+    let mut more: BTreeMap<&str, Option<&Place>> = BTreeMap::new();
     for start in services.keys() {
         let mut path: Vec<(&str, usize)> = Vec::new();
         if !colour.contains_key(start.as_str()) {
@@ -164,18 +171,32 @@ fn cycles(services: &BTreeMap<String, Converted>, findings: &mut Vec<Finding>) {
                 Some(1) => {
                     let from = path.iter().position(|(n, _)| *n == other).unwrap_or(0);
                     let cycle: Vec<&str> = path[from..].iter().map(|(n, _)| *n).collect();
-                    report_cycle(&cycle, services, findings);
+                    if told < MAX_CYCLES {
+                        report_cycle(&cycle, services, findings);
+                        told += 1;
+                    } else {
+                        let edge = || services.get(name)?.places.depends_on.get(other)?.as_ref();
+                        more.extend(cycle.iter().map(|member| (*member, None)));
+                        more.insert(name, edge());
+                    }
                 }
                 _ => {}
             }
         }
     }
+    let Some((name, place)) = more.iter().find(|(_, place)| place.is_some()).or(more.iter().next()) else { return };
+    let message = "there are more cycles of dependencies; they are shown once these are removed".to_owned();
+    findings.push(at(Finding::error(message), *place, name).about(more.keys().map(|name| ResourceKey::service(*name))));
 }
 
 fn report_cycle(cycle: &[&str], services: &BTreeMap<String, Converted>, findings: &mut Vec<Finding>) {
     let first = cycle.iter().enumerate().min_by_key(|(_, n)| **n).map_or(0, |(i, _)| i);
     let order: Vec<&str> = cycle[first..].iter().chain(&cycle[..first]).copied().collect();
-    let text: Vec<String> = order.iter().chain(order.first()).map(|n| format!("`{n}`")).collect();
+    let mut text: Vec<String> = order.iter().chain(order.first()).map(|n| format!("`{n}`")).collect();
+    if text.len() > 2 * MAX_STEPS {
+        let left_out = text.len() - 2 * MAX_STEPS;
+        text.splice(MAX_STEPS..MAX_STEPS + left_out, [format!("({left_out} more)")]);
+    }
     let message = if order.len() == 1 {
         format!("`{}` depends on itself", order[0])
     } else {
@@ -190,7 +211,7 @@ fn report_cycle(cycle: &[&str], services: &BTreeMap<String, Converted>, findings
         edge(0).as_ref(),
         order[0],
     );
-    for i in 1..order.len() {
+    for i in 1..order.len().min(MAX_STEPS) {
         if let Some(place) = edge(i) {
             finding = finding.related(place, format!("`{}` depends on `{}`", order[i], order[(i + 1) % order.len()]));
         }

@@ -127,7 +127,7 @@ impl Target for Configuration {
             _ => mutate(rng, &self.corpus[base], &self.corpus[other]),
         };
         match rng.below(LARGE) {
-            0 => grow(rng, &mut file, 4 << 20),
+            0 => grow(rng, &mut file, 1 << 20),
             1 => file = generate::wide_configuration(rng).into_bytes(),
             _ => {}
         }

@@ -179,3 +179,20 @@ fn a_place_is_right_however_long_the_line_is() {
         assert!(place.text[place.text_offset..].chars().next() == text[at..].chars().next());
     }
 }
+
+#[test]
+fn p16_of_countless_cycles_twenty_are_told_shortly_and_all_in_them_are_frozen() {
+    const SERVICES: usize = 40;
+    let names: Vec<String> = (0..SERVICES).map(|n| format!("web-{n}")).collect();
+    let all = names.join(", ");
+    let documents: Vec<_> = names.iter().map(|n| manifest(n, &format!("  dependsOn: [{all}]\n"))).collect();
+    let set = set_of(&documents.join("---\n"), &Fake::default());
+    assert_eq!(set.findings.len(), 21, "{:?}", messages(&set));
+    let more = set.findings.iter().filter(|f| f.message.starts_with("there are more cycles")).count();
+    assert_eq!(more, 1);
+    assert_eq!((set.invalid.len(), set.resources.len()), (SERVICES, 0), "{:?}", set.invalid);
+    for finding in &set.findings {
+        assert!(finding.place.is_some() && finding.related.len() < 8, "{finding:?}");
+        assert!(render(std::slice::from_ref(finding), false).len() < 8_000, "{finding}");
+    }
+}
