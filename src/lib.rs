@@ -10,13 +10,14 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | words | [`resource`], [`backoff`], [`clock`] |
+//! | words | [`resource`], [`backoff`], [`clock`], [`address`] |
 //! | pure | [`plan`], [`report`], [`happenings`]; [`store`], [`queue`], [`manifest`], [`config`] |
 //! | shell | [`engine`], [`execute`], [`images`], [`probe`], [`source`], [`state`], [`lease`], [`history`], [`metrics`], [`net`] |
 //! | loop | [`controller`], [`daemon`] |
 //! | faces | [`cli`], [`grpc`], [`http`]; [`proto`] is generated |
 //! | beside | [`tasks`]: the task queue, which knows nothing of the reconciler |
 
+pub mod address;
 pub mod backoff;
 pub mod cli;
 pub mod clock;

@@ -50,6 +50,7 @@ const DAEMON: &[&str] = &[
 const UNITS: &[Unit] = &[
     // Words.
     pure("clock", &[]),
+    pure("address", &[]),
     pure("backoff", &[]),
     pure("resource", &["clock"]),
     // Pure, but for the waiting in `queue` and `store`.
@@ -59,8 +60,8 @@ const UNITS: &[Unit] = &[
     shell("store", WORDS),
     shell("queue", WORDS),
     pure("manifest", WORDS),
-    pure("tasks::settings", &["backoff"]),
-    pure("config", &["resource", "backoff", "clock", "manifest", "config::load", "tasks::settings"]),
+    pure("tasks::settings", &["address", "backoff"]),
+    pure("config", &["address", "resource", "backoff", "clock", "manifest", "config::load", "tasks::settings"]),
     // Shell.
     shell("config::load", &["resource", "config", "manifest"]),
     shell("engine", &["resource", "backoff", "clock", "engine::docker"]),
@@ -110,14 +111,15 @@ const UNITS: &[Unit] = &[
     shell(
         "grpc",
         &[
-            "resource", "backoff", "clock", "plan", "report", "store", "queue", "manifest", "engine", "proto",
-            "history", "metrics", "net", "daemon",
+            "address", "resource", "backoff", "clock", "plan", "report", "store", "queue", "manifest", "engine",
+            "proto", "history", "metrics", "net", "daemon",
         ],
     ),
     shell("http", &["resource", "report", "queue", "metrics", "net", "daemon"]),
     shell(
         "cli",
         &[
+            "address",
             "resource",
             "backoff",
             "clock",

@@ -134,7 +134,7 @@ impl Remote {
         }
         let mut other = None;
         if configuration.origins[&Key::GrpcAddr] != Origin::Default {
-            let address = Address::of_listener(config.grpc_addr);
+            let address = Address::of(&config.grpc_addr);
             match Self::at(&address, &config.stack).await {
                 Ok(remote) => return Ok(Ok(remote)),
                 // The address is as well the one at which a daemon of ours would serve: nobody there is no error.

@@ -1,10 +1,10 @@
 //! The result, in plain types.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::backoff::Backoff;
 use crate::manifest::Override;
 use crate::tasks::settings::TaskSettings;
@@ -12,8 +12,8 @@ use crate::tasks::settings::TaskSettings;
 /// Everything that can be configured, with every default filled in.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub grpc_addr: SocketAddr,
-    pub metrics_http_addr: SocketAddr,
+    pub grpc_addr: Address,
+    pub metrics_http_addr: Address,
     /// `None`: `DOCKER_CONTEXT`, then Docker's current context, then its default socket.
     pub docker_host: Option<String>,
     /// As written, `~` expanded; not made absolute, since messages repeat it.
@@ -52,8 +52,8 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            grpc_addr: SocketAddr::from(([0, 0, 0, 0], 50100)),
-            metrics_http_addr: SocketAddr::from(([0, 0, 0, 0], 50101)),
+            grpc_addr: Address::Ip(([0, 0, 0, 0], 50100).into()),
+            metrics_http_addr: Address::Ip(([0, 0, 0, 0], 50101).into()),
             docker_host: None,
             manifests: PathBuf::from("./manifests"),
             stack: "default".to_owned(),

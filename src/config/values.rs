@@ -1,13 +1,13 @@
 //! From what was written to what it means, key by key.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keys::Key;
 use super::problem::expand_home;
 use super::types::{Config, LogFormat, Percent};
+use crate::address::Address;
 use crate::manifest::suggestion;
 use crate::resource::units::Bytes;
 use crate::tasks::settings::{ClassSettings, Durability, LEASES, MAX_CONTENT};
@@ -261,16 +261,16 @@ fn percent(raw: &Raw) -> Result<Percent, String> {
     u8::try_from(number).ok().filter(|n| *n <= 100).map(Percent).ok_or_else(wrong)
 }
 
-fn address(raw: &Raw) -> Result<SocketAddr, String> {
+fn address(raw: &Raw) -> Result<Address, String> {
     let given = text(raw)?.trim();
-    // The one name that needs no resolver.
-    let numeric = match given.strip_prefix("localhost:") {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None => given.to_owned(),
-    };
-    numeric
-        .parse()
-        .map_err(|_| format!("`{given}` is not an address; write it as IP:PORT, such as 0.0.0.0:50100 or [::1]:50100"))
+    match given.parse() {
+        // The one name that needs no resolver.
+        Ok(Address::Name(host, port)) if host == "localhost" => Ok(Address::Ip(([127, 0, 0, 1], port).into())),
+        parsed => parsed,
+    }
+    .map_err(|_| {
+        format!("`{given}` is not an address; write it as IP:PORT or NAME:PORT, such as 0.0.0.0:50100 or [::1]:50100")
+    })
 }
 
 fn docker_host(raw: &Raw) -> Result<Option<String>, String> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
 use super::MAX_RESPONSE;
+use crate::address;
 use crate::proto::env_manager::v1::reconciler_service_client::ReconcilerServiceClient;
 
 pub type Client = ReconcilerServiceClient<Channel>;
@@ -37,6 +38,14 @@ impl Address {
             ip => ip,
         };
         Self::Tcp(SocketAddr::new(ip, bound.port()).to_string())
+    }
+
+    /// As [`Self::of_listener`]; a name is looked up when it is connected to.
+    pub fn of(configured: &address::Address) -> Self {
+        match configured {
+            address::Address::Ip(bound) => Self::of_listener(*bound),
+            name @ address::Address::Name(..) => Self::Tcp(name.to_string()),
+        }
     }
 
     fn uri(&self) -> String {
@@ -75,18 +84,8 @@ impl FromStr for Address {
         if authority.contains("://") {
             return Err(wrong("the daemon speaks plain HTTP/2"));
         }
-        if let Ok(address) = authority.parse::<SocketAddr>() {
-            return Ok(Self::of_listener(address));
-        }
-        match authority.rsplit_once(':') {
-            Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok() => Ok(Self::Tcp(authority.to_owned())),
-            _ => Err(wrong("it has no host and port")),
-        }
+        authority.parse().map(|address| Self::of(&address)).map_err(|_| wrong("it has no host and port"))
     }
-}
-
-fn is_host(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
 
 /// Why no daemon is reached there.

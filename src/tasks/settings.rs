@@ -1,10 +1,10 @@
 //! Classes, limits, durability: what `[tasks]` configures. Plain values.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::backoff::Backoff;
 
 /// What a task needs, and so how it is treated.
@@ -116,8 +116,8 @@ pub struct TaskSettings {
     pub enabled: bool,
     /// `redis://[user:password@]host:port[/db]` or `redis+unix:///path`. Shown only as [`masked`].
     pub redis: String,
-    pub grpc_addr: SocketAddr,
-    pub http_addr: SocketAddr,
+    pub grpc_addr: Address,
+    pub http_addr: Address,
     pub durability: Durability,
     /// Callers that are not on this machine may submit and work, too.
     pub allow_remote: bool,
@@ -190,8 +190,8 @@ impl Default for TaskSettings {
         Self {
             enabled: true,
             redis: "redis://127.0.0.1:6379".to_owned(),
-            grpc_addr: SocketAddr::from(([0, 0, 0, 0], 50052)),
-            http_addr: SocketAddr::from(([0, 0, 0, 0], 9097)),
+            grpc_addr: Address::Ip(([0, 0, 0, 0], 50052).into()),
+            http_addr: Address::Ip(([0, 0, 0, 0], 9097).into()),
             durability: Durability::Strict,
             allow_remote: false,
             // In the order of `Class::ALL`.

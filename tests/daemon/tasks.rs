@@ -101,6 +101,31 @@ fn an_address_that_is_taken_is_told_with_its_key_before_anything_is_done() {
     assert_eq!(daemon.stop(), 0);
 }
 
+/// One variable says where the daemon serves and where its clients find it.
+#[test]
+fn an_address_may_have_a_name_which_only_who_serves_or_connects_looks_up() {
+    let stack = Stack::new("tasks-named");
+    stack.describe(&[idle("web", "")]);
+    let (variable, name) = ("ORCHESTRATOR_GRPC_ADDR", "nobody.invalid:50052");
+    let mut command = stack.command(&["validate"]);
+    command.env(variable, name);
+    Ran::of(command).exits(0);
+    let mut command = stack.daemon_command(&[]);
+    command.env("ENV_MANAGER_TASKS_ENABLED", "true").env(variable, name);
+    let ended = Ran::of(command).exits(1);
+    assert!(ended.err.contains("cannot serve on nobody.invalid:50052 (tasks.grpc_addr)"), "{ended}");
+
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
+    if std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), 0)).is_err() {
+        return println!("not tried: this machine's name, {host}, cannot be looked up");
+    }
+    let mut command = stack.daemon_command(&[]);
+    command.env("ENV_MANAGER_GRPC_ADDR", format!("{host}:0"));
+    let daemon = stack.daemon_of(command);
+    assert!(stack.daemon_file().is_some_and(|file| text(&file["grpc"]).parse::<std::net::SocketAddr>().is_ok()));
+    assert_eq!(daemon.stop(), 0);
+}
+
 #[test]
 fn the_daemon_runs_without_redis_and_says_that_tasks_are_not_taken() {
     let stack = Stack::new("tasks-away");

@@ -10,7 +10,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
-use crate::rig::{OK, Rig, STALE, Worker, complete, fail, soon, task};
+use crate::rig::{OK, Rig, STALE, Worker, complete, fail, soon, task, until};
 
 fn lease_ref(lease: &v1::lease_event::Lease) -> v1::LeaseRef {
     v1::LeaseRef { task_id: lease.task_id.clone(), lease_token: lease.lease_token.clone() }
@@ -23,6 +23,24 @@ fn blames<T: std::fmt::Debug>(answer: Result<T, Status>, field: &str) {
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     let details = status.get_details_bad_request().unwrap_or_else(|| panic!("no BadRequest: {status:?}"));
     assert!(details.field_violations.iter().any(|v| v.field == field), "{field}: {details:?}");
+}
+
+#[tokio::test]
+async fn a_result_is_forgotten_after_its_time_and_the_id_is_free() {
+    let Some(rig) = Rig::with(&[], |s| s.result_ttl = Duration::from_millis(1)).await else { return };
+    let mut client = rig.client.clone();
+    client.submit_task(task("a", "")).await.unwrap();
+    let mut worker = Worker::enter(&rig.client, "w:1").await;
+    worker.credit("cpu_short", 1).await;
+    assert_eq!(complete(&rig.client, &worker.lease().await).await, OK);
+    let asked = v1::GetTaskStatusRequest { task_id: "a".to_owned() };
+    until("it is forgotten by a sweep", async || {
+        let answer = client.clone().get_task_status(asked.clone()).await;
+        answer.err().map(|status| assert_eq!(status.code(), Code::NotFound, "{status:?}"))
+    })
+    .await;
+    let other = client.submit_task(v1::SubmitTaskRequest { priority: 7, ..task("a", "") }).await.unwrap().into_inner();
+    assert!(other.success && !other.existed, "{other:?}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::Session;
 use super::stack::{self, CliEngine, Found, Removing};
+use crate::address::Address;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::progress::{LogLines, Progress, Seen};
 use crate::cli::{interrupted, logging, source};
@@ -125,10 +126,10 @@ struct Listening {
 impl Listening {
     /// Binds before anything else is done: an address that is taken is found out at once.
     async fn bind(config: &Config) -> Result<Self, Failure> {
-        let (grpc, http) = ((config.grpc_addr, Key::GrpcAddr), (config.metrics_http_addr, Key::MetricsHttpAddr));
+        let (grpc, http) = ((&config.grpc_addr, Key::GrpcAddr), (&config.metrics_http_addr, Key::MetricsHttpAddr));
         let daemon = Ports::bind(grpc, http).await?;
         let of = &config.tasks;
-        let (grpc, http) = ((of.grpc_addr, Key::TasksGrpcAddr), (of.http_addr, Key::TasksHttpAddr));
+        let (grpc, http) = ((&of.grpc_addr, Key::TasksGrpcAddr), (&of.http_addr, Key::TasksHttpAddr));
         let tasks = if of.enabled { Some(Ports::bind(grpc, http).await?) } else { None };
         let dir = config.stack_dir();
         let socket = DaemonFile::socket_path(&dir);
@@ -166,16 +167,16 @@ struct Ports {
 }
 
 impl Ports {
-    async fn bind(grpc: (SocketAddr, Key), http: (SocketAddr, Key)) -> Result<Self, Failure> {
+    async fn bind(grpc: (&Address, Key), http: (&Address, Key)) -> Result<Self, Failure> {
         let (grpc, grpc_at) = bind(grpc.0, grpc.1).await?;
         let (http, http_at) = bind(http.0, http.1).await?;
         Ok(Self { grpc, http, grpc_at, http_at })
     }
 }
 
-async fn bind(address: SocketAddr, key: Key) -> Result<(TcpListener, SocketAddr), Failure> {
+async fn bind(address: &Address, key: Key) -> Result<(TcpListener, SocketAddr), Failure> {
     let bound = async {
-        let listener = TcpListener::bind(address).await?;
+        let listener = TcpListener::bind(address.to_string()).await?;
         let at = listener.local_addr()?;
         Ok::<_, io::Error>((listener, at))
     };
