@@ -20,6 +20,7 @@ pub enum Delay {
     BareSubmitted,
     Health,
     Environment,
+    Fsync,
 }
 
 impl Delay {
@@ -35,6 +36,7 @@ impl Delay {
             Self::BareSubmitted => "files, no fsync: one task written",
             Self::Health => "env-manager: Health of the queue",
             Self::Environment => "env-manager: grpc.health.v1, environment",
+            Self::Fsync => "the disk: fsync of 4 KiB more of a file",
         }
     }
 }

@@ -6,8 +6,7 @@
 //! choice it is the quicker one: a task is not moved before it is worked on, is not parsed, and counts as completed
 //! once its result is there, before the task itself is removed.
 //!
-//! Folders stay until the benchmark ends, each round has its own: ext4 without a journal looks at every inode that was
-//! removed in the last minutes before it gives one away, which made a file cost 0.9 ms instead of 0.1.
+//! Folders stay until the benchmark ends, and each round has its own ([`disk::spread`](crate::disk::spread) says why).
 
 use std::cell::Cell;
 use std::fs::{self, File};

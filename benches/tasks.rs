@@ -80,6 +80,7 @@ enum What {
 
 /// Of one round.
 struct Size {
+    fsyncs: usize,
     completed: usize,
     /// File queues at once, and tasks of each.
     queues: usize,
@@ -93,6 +94,7 @@ struct Size {
 }
 
 const FULL: Size = Size {
+    fsyncs: 200,
     completed: 200,
     queues: 4,
     of_queue: 5,
@@ -103,6 +105,7 @@ const FULL: Size = Size {
 };
 
 const SMALL: Size = Size {
+    fsyncs: 50,
     completed: 20,
     queues: 4,
     of_queue: 1,
@@ -135,7 +138,8 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("tasks-").tempdir_in(&target);
     let folder = folder.or_else(|e| error(format!("{}: {e}", target.display())))?;
     let mut about = frame::about();
-    about["disk"] = disk::about(folder.path()).await?;
+    about["disk"] = disk::about(folder.path())?;
+    disk::spread(folder.path());
     let queue = Queue::start(&folder.path().join("about")).await?;
     about["redis"] = queue.settings().await?;
     queue.stop().await?;
@@ -152,6 +156,8 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     };
     for round in 1..=arguments.rounds {
         let begin = Instant::now();
+        let fsyncs = disk::fsyncs(folder.path(), bench.size.fsyncs).await?;
+        bench.figures.delays(round, Delay::Fsync, fsyncs)?;
         bench.queue(round).await?;
         bench.files(round, true).await?;
         bench.files(round, false).await?;
@@ -160,11 +166,9 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     bench.figures.print()?;
     let (disk, redis) = (&about["disk"], &about["redis"]);
     println!(
-        "\n{} on {}, an fsync there takes {} ms (p99 {} ms); Redis {}, appendonly {}, appendfsync {}",
+        "\n{} on {}; Redis {}, appendonly {}, appendfsync {}",
         text(&disk["filesystem"]),
         text(&disk["device"]),
-        disk["fsync_ms"]["p50"],
-        disk["fsync_ms"]["p99"],
         text(&redis["version"]),
         text(&redis["appendonly"]),
         text(&redis["appendfsync"]),
