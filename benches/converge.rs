@@ -8,12 +8,12 @@
 //! | `floor` | the least that any program would have to do |
 //! | `child` | a program run and measured |
 //! | `docker` | the engine's API over its socket |
-//! | `frame` | what it shares with the other benchmark: the begin and the end |
+//! | `frame` | what it shares with the other benchmarks: the begin and the end |
 //! | `report` | JSON lines and the table |
 
-#[allow(dead_code, reason = "the other benchmark uses the rest")]
+#[allow(dead_code, reason = "the other benchmarks use the rest")]
 mod child;
-#[allow(dead_code, reason = "the other benchmark uses the rest")]
+#[allow(dead_code, reason = "the other benchmarks use the rest")]
 mod docker;
 mod floor;
 #[allow(dead_code, reason = "the other benchmarks use the rest")]

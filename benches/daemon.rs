@@ -6,7 +6,8 @@
 //! | `delays` | a file saved, a container removed, and the least that a replacement takes |
 //! | `resident` | `env-manager run` |
 //! | `proxy` | before the engine: when the daemon calls it, and for what |
-//! | `child`, `docker`, `floor`, `frame`, `services`, `stage` | shared with `converge` |
+//! | `child`, `docker`, `frame` | shared with the other benchmarks |
+//! | `floor`, `services`, `stage` | shared with `converge` |
 
 #[allow(dead_code, reason = "converge uses the rest")]
 mod child;
