@@ -98,11 +98,12 @@ lint: ## format, clippy, shellcheck
 			deploy/local-images/build deploy/local-images/*/rootfs deploy/local-images/*/*-run deploy/local-images/redis/redis-server
 	fi
 
-# BENCH="--rounds 3", "--quick", "--sweep"; BENCH_DAEMON="--tries 10", "--quick": docs/benchmarks.md.
-bench: engine test-tools ## cold start and no-op, against docker-compose and the floor; the daemon's delays and cost
+# BENCH="--rounds 3", "--quick", "--sweep"; BENCH_DAEMON="--tries 10", "--quick"; BENCH_TASKS="--rounds 3", "--quick": docs/benchmarks.md.
+bench: engine test-tools ## cold start and no-op, against docker-compose and the floor; the daemon's delays and cost; the task queue
 	@deploy/local-images/build
 	$(CARGO) bench --quiet --profile quick --bench converge -- $(BENCH)
 	$(CARGO) bench --quiet --profile quick --bench daemon -- $(BENCH_DAEMON)
+	$(CARGO) bench --quiet --profile quick --bench tasks -- $(BENCH_TASKS)
 
 # FROM=v0.1.0: a commit, tag or branch.
 upgrade-check: engine ## that containers of an older build, FROM=COMMIT, are the same ones after an upgrade to this one

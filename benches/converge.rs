@@ -8,14 +8,15 @@
 //! | `floor` | the least that any program would have to do |
 //! | `child` | a program run and measured |
 //! | `docker` | the engine's API over its socket |
-//! | `frame` | what it shares with the other benchmark: the begin and the end |
+//! | `frame` | what it shares with the other benchmarks: the begin and the end |
 //! | `report` | JSON lines and the table |
 
-#[allow(dead_code, reason = "the other benchmark uses the rest")]
+#[allow(dead_code, reason = "the other benchmarks use the rest")]
 mod child;
-#[allow(dead_code, reason = "the other benchmark uses the rest")]
+#[allow(dead_code, reason = "the other benchmarks use the rest")]
 mod docker;
 mod floor;
+#[allow(dead_code, reason = "the other benchmarks use the rest")]
 mod frame;
 mod report;
 mod services;
@@ -100,7 +101,7 @@ async fn start(arguments: &Arguments) -> Result<ExitCode> {
         println!("{}", floor::run(&docker, manifests, arguments.floor()).await?);
         return Ok(ExitCode::SUCCESS);
     }
-    frame::on_stage(&docker, ALL, rounds(&docker, arguments)).await
+    stage::on_stage(&docker, ALL, rounds(&docker, arguments)).await
 }
 
 async fn rounds(docker: &Docker, arguments: &Arguments) -> Result<()> {
@@ -143,7 +144,7 @@ impl<'a> Bench<'a> {
     }
 
     async fn about(&self) -> Result<Value> {
-        let mut about = frame::about(self.docker).await?;
+        let mut about = stage::about(self.docker).await?;
         about["floor"] = json!({"concurrency": self.options.concurrency, "ahead": self.options.ahead});
         about["stage"] = json!("images present; no containers, networks or volumes; page cache warm");
         Ok(about)

@@ -6,7 +6,8 @@
 //! | `delays` | a file saved, a container removed, and the least that a replacement takes |
 //! | `resident` | `env-manager run` |
 //! | `proxy` | before the engine: when the daemon calls it, and for what |
-//! | `child`, `docker`, `floor`, `frame`, `services`, `stage` | shared with `converge` |
+//! | `child`, `docker`, `frame` | shared with the other benchmarks |
+//! | `floor`, `services`, `stage` | shared with `converge` |
 
 #[allow(dead_code, reason = "converge uses the rest")]
 mod child;
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
     }
     frame::run(async {
         let docker = Docker::from_env()?;
-        frame::on_stage(&docker, ALL, measure(&docker, &arguments)).await
+        stage::on_stage(&docker, ALL, measure(&docker, &arguments)).await
     })
 }
 
@@ -96,8 +97,7 @@ async fn measure(docker: &Docker, arguments: &Arguments) -> Result<()> {
         stage::preflight(docker).await?;
     }
     let mut lines = Lines::new(&frame::target(), "daemon")?;
-    let mut about = frame::about(docker).await?;
-    about["load"] = json!(frame::load());
+    let about = stage::about(docker).await?;
     println!("{about}");
     lines.add(&about)?;
 
@@ -199,11 +199,8 @@ fn mib(kib: u64) -> f64 {
     kib / 1024.0
 }
 
-/// The least value that `percent` of all do not exceed.
 fn percentile(delays: &Delays, delay: Delay, percent: usize) -> Option<f64> {
-    let mut values = delays.get(&delay)?.clone();
-    values.sort_by(f64::total_cmp);
-    values.get((values.len() * percent).div_ceil(100).saturating_sub(1)).copied()
+    frame::percentile(delays.get(&delay)?, percent)
 }
 
 fn print_delays(delays: &Delays) {

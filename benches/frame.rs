@@ -1,7 +1,7 @@
-//! What both benchmarks have around them: the runtime, the signals, a clean stage before and after, the machine, and
-//! the file of JSON lines.
+//! What all benchmarks have around them: the runtime, the signals, the machine, the file of JSON lines, and how figures
+//! are written.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
-use crate::docker::{Docker, Result, error};
-use crate::stage;
+use crate::docker::{Result, error};
 
 /// Runs it on this thread, and tells what went wrong.
 pub fn run(work: impl Future<Output = Result<ExitCode>>) -> ExitCode {
@@ -30,19 +29,25 @@ pub fn run(work: impl Future<Output = Result<ExitCode>>) -> ExitCode {
     }
 }
 
-/// One benchmark at a time, on a stage that is clean before and, whatever happens, after.
-pub async fn on_stage(docker: &Docker, limit: Duration, work: impl Future<Output = Result<()>>) -> Result<ExitCode> {
-    let _lock = stage::lock()?;
+/// One benchmark at a time on a machine: two would take each other's containers for an earlier run's, and each other's time.
+pub fn lock() -> Result<File> {
+    let path = std::env::temp_dir().join("env-manager-bench.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.or_else(|e| error(format!("{}: {e}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => error(format!("another benchmark is running ({} is locked)", path.display())),
+        Err(TryLockError::Error(e)) => error(format!("{}: {e}", path.display())),
+    }
+}
+
+/// Until it is done, or a signal ends it. Dropping the work ends what it has started, and removes its folder.
+pub async fn until_ended(limit: Duration, work: impl Future<Output = Result<()>>) -> Result<ExitCode> {
     let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
     let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = signals else {
         return error("cannot listen to signals");
     };
-    let work = async {
-        stage::clean(docker, false).await?;
-        work.await
-    };
-    // Dropping the work kills the program that is being measured; then the stage is cleaned.
-    let ended = tokio::select! {
+    tokio::select! {
         done = timeout(limit, work) => match done {
             Ok(done) => done.map(|()| ExitCode::SUCCESS),
             Err(_) => error(format!("not done after {limit:?}")),
@@ -50,11 +55,7 @@ pub async fn on_stage(docker: &Docker, limit: Duration, work: impl Future<Output
         _ = interrupt.recv() => Ok(ExitCode::from(130)),
         _ = terminate.recv() => Ok(ExitCode::from(143)),
         _ = hangup.recv() => Ok(ExitCode::from(129)),
-    };
-    eprintln!("removing what the benchmark made");
-    let cleaned = stage::clean(docker, true).await;
-    let code = ended?;
-    cleaned.map(|()| code)
+    }
 }
 
 pub fn root() -> PathBuf {
@@ -83,17 +84,17 @@ pub fn with_environment_cleared(command: &mut Command) {
     }
 }
 
-/// When, on which machine, with which engine.
-pub async fn about(docker: &Docker) -> Result<Value> {
-    let engine = docker.get("/version").await?;
+/// When, and on which machine.
+pub fn about() -> Value {
     let (_, now) = now();
-    Ok(json!({
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    json!({
         "date": humantime::format_rfc3339_seconds(now).to_string(),
-        "engine": engine["Version"],
-        "kernel": engine["KernelVersion"],
+        "kernel": kernel.trim(),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
         "profile": if cfg!(debug_assertions) { "debug" } else { "optimised" },
-    }))
+        "load": load(),
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the engine's times are times of day of this machine")]
@@ -132,4 +133,11 @@ pub fn ms(value: Option<f64>) -> String {
 
 pub fn round_1(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
+}
+
+/// The least value that `percent` of all do not exceed.
+pub fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get((values.len() * percent).div_ceil(100).saturating_sub(1)).copied()
 }

@@ -1,22 +1,20 @@
 //! `env-manager run`, what it says of itself, and what it uses.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use crate::child::{Guard, start, tail};
+use crate::child::Process;
 use crate::docker::{Error, Result, ask, error};
 use crate::proxy::Proxy;
 use crate::{frame, stage};
 
 /// For everything that is waited for.
 pub const LIMIT: Duration = Duration::from_mins(1);
-/// Between two questions for the status.
-const PAUSE: Duration = Duration::from_millis(20);
 /// A daemon at rest makes no call for so long.
 const SILENCE: Duration = Duration::from_millis(300);
 /// Rare enough that nothing that is measured is found by it.
@@ -25,10 +23,8 @@ const RESYNC: &str = "1h";
 const TICK_MS: u64 = 10;
 
 pub struct Resident {
-    child: Child,
-    guard: Guard,
+    process: Process,
     folder: PathBuf,
-    log: PathBuf,
 }
 
 /// Since it was started.
@@ -44,12 +40,11 @@ impl Resident {
     /// Starts it over `manifests`, its engine behind `proxy`, its state in `folder`; returns when it answers.
     pub async fn start(folder: &Path, manifests: &Path, config: &Path, proxy: &Proxy) -> Result<Self> {
         let command = command(&["run"], folder, config, manifests, proxy);
-        let log = folder.join("daemon.log");
-        let (child, _, guard) = start(command, &log)?;
-        let mut resident = Self { child, guard, folder: folder.join("state").join(stage::STACK), log };
+        let process = Process::start(command, folder.join("daemon.log"))?;
+        let mut resident = Self { process, folder: folder.join("state").join(stage::STACK) };
         let deadline = Instant::now() + LIMIT;
         while resident.status().await.is_err() {
-            resident.in_time(deadline, "an answer").await?;
+            resident.process.in_time(deadline, "an answer").await?;
         }
         Ok(resident)
     }
@@ -58,7 +53,7 @@ impl Resident {
         let failed = |e: std::io::Error| Error(format!("the daemon does not answer: {e}"));
         let file = std::fs::read(self.folder.join("daemon.json")).map_err(failed)?;
         let file: Value = serde_json::from_slice(&file).unwrap_or_default();
-        if file["pid"] != self.child.id() {
+        if file["pid"] != self.process.id() {
             return error("the daemon does not answer yet");
         }
         let stream = TcpStream::connect(file["http"].as_str().unwrap_or_default()).await.map_err(failed)?;
@@ -76,7 +71,7 @@ impl Resident {
             if is_so(&status) {
                 return Ok(status);
             }
-            self.in_time(deadline, what).await?;
+            self.process.in_time(deadline, what).await?;
         }
     }
 
@@ -87,21 +82,9 @@ impl Resident {
         Ok(status)
     }
 
-    async fn in_time(&mut self, deadline: Instant, what: &str) -> Result<()> {
-        if let Ok(Some(status)) = self.child.try_wait() {
-            self.guard.reaped();
-            return error(format!("the daemon ended ({status}):\n{}", tail(&self.log)));
-        }
-        if Instant::now() > deadline {
-            return error(format!("waited in vain for {what}; the daemon's log:\n{}", tail(&self.log)));
-        }
-        sleep(PAUSE).await;
-        Ok(())
-    }
-
     pub fn used(&self) -> Result<Used> {
         let read = |name: &str| {
-            let path = format!("/proc/{}/{name}", self.child.id());
+            let path = format!("/proc/{}/{name}", self.process.id());
             std::fs::read_to_string(&path).or_else(|e| error(format!("{path}: {e}")))
         };
         let (stat, status) = (read("stat")?, read("status")?);
@@ -115,20 +98,8 @@ impl Resident {
         Ok(Used { cpu_ms: ticks * TICK_MS, resident_kib: kib("VmRSS"), most_resident_kib: kib("VmHWM") })
     }
 
-    /// As a user ends it.
-    pub async fn stop(mut self) -> Result<()> {
-        self.guard.terminate()?;
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => {
-                    self.guard.reaped();
-                    return if status.success() { Ok(()) } else { error(format!("the daemon ended with {status}")) };
-                }
-                Ok(None) if Instant::now() < deadline => sleep(PAUSE).await,
-                _ => return error(format!("the daemon does not end:\n{}", tail(&self.log))),
-            }
-        }
+    pub async fn stop(self) -> Result<()> {
+        self.process.stop(LIMIT).await
     }
 }
 

@@ -2,9 +2,10 @@
 //! that all leave the same behind.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{join_all, try_join_all};
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::docker::{Docker, Result, encode, error};
 use crate::floor::{self, FLOOR};
+use crate::frame;
 use crate::services::{SERVICES, Service};
 
 pub const STACK: &str = "em-bench";
@@ -23,16 +25,25 @@ const LEASE_LABEL: &str = "dev.env-manager.lease";
 const PROJECT_LABEL: &str = "com.docker.compose.project";
 const CLEANING: Duration = Duration::from_mins(1);
 
-/// One benchmark at a time on a machine: two would take each other's containers for an earlier run's.
-pub fn lock() -> Result<File> {
-    let path = std::env::temp_dir().join("env-manager-bench.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.or_else(|e| error(format!("{}: {e}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => error(format!("another benchmark is running ({} is locked)", path.display())),
-        Err(TryLockError::Error(e)) => error(format!("{}: {e}", path.display())),
-    }
+/// One benchmark at a time, on a stage that is clean before and, whatever happens, after.
+pub async fn on_stage(docker: &Docker, limit: Duration, work: impl Future<Output = Result<()>>) -> Result<ExitCode> {
+    let _lock = frame::lock()?;
+    let work = async {
+        clean(docker, false).await?;
+        work.await
+    };
+    let ended = frame::until_ended(limit, work).await;
+    eprintln!("removing what the benchmark made");
+    let cleaned = clean(docker, true).await;
+    let code = ended?;
+    cleaned.map(|()| code)
+}
+
+/// When, on which machine, with which engine.
+pub async fn about(docker: &Docker) -> Result<Value> {
+    let mut about = frame::about();
+    about["engine"] = docker.get("/version").await?["Version"].take();
+    Ok(about)
 }
 
 /// A copy of the manifests whose volumes have names of their own: `redis_data` may be somebody's data.
