@@ -13,6 +13,7 @@ use env_manager::resource::observed::RunState;
 use env_manager::resource::spec::DependencyCondition;
 use env_manager::resource::status::{Phase, Reason, Status};
 use env_manager::resource::{Kind, ResourceKey};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::adoption;
@@ -36,6 +37,8 @@ pub struct Checks {
     pub trace: Trace,
     /// The first one; nothing is judged after it.
     pub violation: Option<String>,
+    /// Rung with it: also where time stands still.
+    pub over: Arc<Notify>,
     pub reads: Vec<Read>,
     /// The last good spec of each service that this daemon has seen.
     pub known: BTreeMap<String, Arc<Service>>,
@@ -72,6 +75,7 @@ impl Checks {
         Self {
             trace: Trace::default(),
             violation: None,
+            over: Arc::default(),
             reads: Vec::new(),
             known: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -93,8 +97,24 @@ impl Checks {
     }
 
     pub fn fail(&mut self, at: Duration, what: String) {
+        if self.violation.is_some() && self.trace.is_full() {
+            return;
+        }
         self.trace.add(at, "VIOLATED", &what);
         self.violation.get_or_insert(what);
+        self.over.notify_one();
+    }
+
+    /// A line of the trace; one that has no end is a violation.
+    pub fn note(&mut self, at: Duration, who: &str, what: &str) {
+        if self.trace.is_full() {
+            return;
+        }
+        self.trace.add(at, who, what);
+        if self.trace.is_full() {
+            let (lines, bytes) = self.trace.size();
+            self.fail(at, format!("a runaway: its trace has come to {lines} lines and {bytes} bytes"));
+        }
     }
 
     /// A new process knows nothing.
@@ -119,7 +139,7 @@ impl Checks {
         if same.is_none() {
             let what = if set.has_errors { " (with errors)" } else { "" };
             let names: Vec<_> = set.resources.keys().filter(|k| k.kind == Kind::Service).map(|k| &*k.name).collect();
-            self.trace.add(at, "read", &format!("{}{what}", names.join(" ")));
+            self.note(at, "read", &format!("{}{what}", names.join(" ")));
             let allowed = at <= self.allow_until;
             self.reads.push(Read { at, set, most_owned: 0, pruned: BTreeSet::new(), allowed });
         }
@@ -163,7 +183,7 @@ impl Checks {
             By::Outside => "others",
             By::Engine => "engine",
         };
-        self.trace.add(at, who, &what);
+        self.note(at, who, &what);
         self.effect(at, call.begun.saturating_duration_since(self.begin), call);
     }
 
