@@ -65,6 +65,8 @@ pub struct Checks {
     pub refusals: Refusals,
     /// Services of which it is said that they went back to the revision before.
     pub rolled_back: BTreeSet<String>,
+    /// Services of which it is said that they have converged, and since when.
+    pub converged: BTreeMap<String, Duration>,
     pub last_change: Duration,
     /// Changing calls of ours that took effect.
     pub changes: u64,
@@ -91,6 +93,7 @@ impl Checks {
             busy: Vec::new(),
             refusals: Refusals::default(),
             rolled_back: BTreeSet::new(),
+            converged: BTreeMap::new(),
             last_change: Duration::ZERO,
             changes: 0,
         }
@@ -120,6 +123,7 @@ impl Checks {
     /// A new process knows nothing.
     pub fn daemon_died(&mut self) {
         self.known.clear();
+        self.converged.clear();
     }
 
     pub fn read(&mut self, at: Duration, set: Arc<DesiredSet>) {
@@ -235,8 +239,14 @@ impl Checks {
     pub fn published(&mut self, at: Duration, key: &ResourceKey, status: Option<&Status>) {
         let Some(status) = status else {
             self.ready_since.remove(&*key.name);
+            self.converged.remove(&*key.name);
             return;
         };
+        if key.kind == Kind::Service && status.is_converged() {
+            self.converged.entry(key.name.to_string()).or_insert(at);
+        } else if key.kind == Kind::Service {
+            self.converged.remove(&*key.name);
+        }
         match status.phase {
             Phase::RolledBack => drop(self.rolled_back.insert(key.name.to_string())),
             Phase::Ready | Phase::Stopped | Phase::Terminating => drop(self.rolled_back.remove(&*key.name)),
