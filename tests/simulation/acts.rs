@@ -132,7 +132,9 @@ pub fn program(image: Image) -> Program {
     match image {
         Image::Good(n) => {
             let base = Program::ready_after(Duration::from_millis(300 * u64::from(n)));
-            Program { build: u64::from(n), ..base }
+            // One of them has a volume without a name.
+            let volumes = (n == 3).then(|| "/cache".to_owned()).into_iter().collect();
+            Program { build: u64::from(n), volumes, ..base }
         }
         Image::Slow => Program::ready_after(seconds(15)),
         Image::Bad => Program::never_ready(),

@@ -13,6 +13,7 @@ use env_manager::resource::observed::RunState;
 use env_manager::resource::spec::DependencyCondition;
 use env_manager::resource::status::{Phase, Reason, Status};
 use env_manager::resource::{Kind, ResourceKey};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::adoption;
@@ -36,6 +37,8 @@ pub struct Checks {
     pub trace: Trace,
     /// The first one; nothing is judged after it.
     pub violation: Option<String>,
+    /// Rung with it: also where time stands still.
+    pub over: Arc<Notify>,
     pub reads: Vec<Read>,
     /// The last good spec of each service that this daemon has seen.
     pub known: BTreeMap<String, Arc<Service>>,
@@ -62,6 +65,8 @@ pub struct Checks {
     pub refusals: Refusals,
     /// Services of which it is said that they went back to the revision before.
     pub rolled_back: BTreeSet<String>,
+    /// Services of which it is said that they have converged, and since when.
+    pub converged: BTreeMap<String, Duration>,
     pub last_change: Duration,
     /// Changing calls of ours that took effect.
     pub changes: u64,
@@ -72,6 +77,7 @@ impl Checks {
         Self {
             trace: Trace::default(),
             violation: None,
+            over: Arc::default(),
             reads: Vec::new(),
             known: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -87,19 +93,37 @@ impl Checks {
             busy: Vec::new(),
             refusals: Refusals::default(),
             rolled_back: BTreeSet::new(),
+            converged: BTreeMap::new(),
             last_change: Duration::ZERO,
             changes: 0,
         }
     }
 
     pub fn fail(&mut self, at: Duration, what: String) {
+        if self.violation.is_some() && self.trace.is_full() {
+            return;
+        }
         self.trace.add(at, "VIOLATED", &what);
         self.violation.get_or_insert(what);
+        self.over.notify_one();
+    }
+
+    /// A line of the trace; one that has no end is a violation.
+    pub fn note(&mut self, at: Duration, who: &str, what: &str) {
+        if self.trace.is_full() {
+            return;
+        }
+        self.trace.add(at, who, what);
+        if self.trace.is_full() {
+            let (lines, bytes) = self.trace.size();
+            self.fail(at, format!("a runaway: its trace has come to {lines} lines and {bytes} bytes"));
+        }
     }
 
     /// A new process knows nothing.
     pub fn daemon_died(&mut self) {
         self.known.clear();
+        self.converged.clear();
     }
 
     pub fn read(&mut self, at: Duration, set: Arc<DesiredSet>) {
@@ -119,7 +143,7 @@ impl Checks {
         if same.is_none() {
             let what = if set.has_errors { " (with errors)" } else { "" };
             let names: Vec<_> = set.resources.keys().filter(|k| k.kind == Kind::Service).map(|k| &*k.name).collect();
-            self.trace.add(at, "read", &format!("{}{what}", names.join(" ")));
+            self.note(at, "read", &format!("{}{what}", names.join(" ")));
             let allowed = at <= self.allow_until;
             self.reads.push(Read { at, set, most_owned: 0, pruned: BTreeSet::new(), allowed });
         }
@@ -163,7 +187,7 @@ impl Checks {
             By::Outside => "others",
             By::Engine => "engine",
         };
-        self.trace.add(at, who, &what);
+        self.note(at, who, &what);
         self.effect(at, call.begun.saturating_duration_since(self.begin), call);
     }
 
@@ -215,8 +239,14 @@ impl Checks {
     pub fn published(&mut self, at: Duration, key: &ResourceKey, status: Option<&Status>) {
         let Some(status) = status else {
             self.ready_since.remove(&*key.name);
+            self.converged.remove(&*key.name);
             return;
         };
+        if key.kind == Kind::Service && status.is_converged() {
+            self.converged.entry(key.name.to_string()).or_insert(at);
+        } else if key.kind == Kind::Service {
+            self.converged.remove(&*key.name);
+        }
         match status.phase {
             Phase::RolledBack => drop(self.rolled_back.insert(key.name.to_string())),
             Phase::Ready | Phase::Stopped | Phase::Terminating => drop(self.rolled_back.remove(&*key.name)),

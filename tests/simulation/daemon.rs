@@ -24,9 +24,12 @@ use env_manager::resource::desired::DesiredSet;
 use env_manager::resource::labels::SourceId;
 use env_manager::source::{LoadContext, Loaded, WatchSet, dir};
 use env_manager::state::StateDir;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::history::lock;
 
 pub const STACK: &str = "sim";
 pub const SOURCE: &str = "sim:/manifests";
@@ -202,16 +205,65 @@ pub struct SimClock {
     /// Milliseconds.
     pub ahead: AtomicI64,
     pub was_set: AtomicBool,
+    asked: Mutex<Asked>,
+    bell: Notify,
 }
+
+/// How often for the time: at this moment, at most at any one, and in all.
+struct Asked {
+    at: Instant,
+    now: u64,
+    most: u64,
+    all: u64,
+}
+
+/// Whoever goes on for ever asks for the time again and again, and time does not go on while somebody does. Some
+/// twenty times the most of seeds 0 to 300 (110).
+const MOST_ASKED: u64 = 2_500;
+/// Where each round makes a call, time goes on, if slowly. The most of one was 70,099.
+const MOST_ASKED_IN_ALL: u64 = 2_000_000;
 
 impl SimClock {
     pub fn new() -> Self {
-        Self { start: Instant::now(), ahead: AtomicI64::new(0), was_set: AtomicBool::new(false) }
+        let start = Instant::now();
+        Self {
+            start,
+            ahead: AtomicI64::new(0),
+            was_set: AtomicBool::new(false),
+            asked: Mutex::new(Asked { at: start, now: 0, most: 0, all: 0 }),
+            bell: Notify::new(),
+        }
+    }
+
+    /// At most at one moment, and in all.
+    pub fn asked(&self) -> (u64, u64) {
+        let asked = lock(&self.asked);
+        (asked.most, asked.all)
+    }
+
+    /// Once it has been asked for the time too often.
+    pub async fn runs_away(&self) {
+        self.bell.notified().await;
+    }
+
+    fn count(&self) {
+        let mut asked = lock(&self.asked);
+        let now = Instant::now();
+        if asked.at != now {
+            (asked.at, asked.now) = (now, 0);
+        }
+        asked.now += 1;
+        asked.all += 1;
+        asked.most = asked.most.max(asked.now);
+        if asked.now > MOST_ASKED || asked.all > MOST_ASKED_IN_ALL {
+            self.bell.notify_one();
+        }
     }
 }
 
 impl Clock for SimClock {
     fn now(&self) -> Timestamp {
+        self.count();
         Timestamp(1_700_000_000_000).plus(self.start.elapsed())
     }
 

@@ -23,6 +23,23 @@ const STALE: Duration = Duration::from_secs(40);
 /// A service that has been Ready for so long is one that updates must not take away.
 const SERVES: Duration = Duration::from_secs(5);
 
+/// P7: the volumes without a name of the one that is replaced hold data, too.
+fn volumes_lost(made: &ContainerView, wanted: &Service, others: &[&ContainerView]) -> Option<String> {
+    let spec = &wanted.spec.container;
+    let old_name = format!("{}{OLD}", spec.name);
+    let replaced: Vec<_> = others.iter().filter(|c| c.name == spec.name || c.name == old_name).collect();
+    let is_named = |target: &str| spec.mounts.iter().any(|m| m.target == target);
+    // An id.
+    let has_no_name = |volume: &str| volume.len() == 64;
+    let mut targets =
+        replaced.iter().flat_map(|c| &c.volumes).filter(|(target, v)| has_no_name(v) && !is_named(target));
+    let lost = targets.find(|(target, _)| {
+        let got = made.volumes.get(*target);
+        !replaced.iter().any(|c| got.is_some() && c.volumes.get(*target) == got)
+    });
+    lost.map(|(target, _)| format!("P7: {} does not get the volume at {target} of the one it replaces", made.name))
+}
+
 impl Checks {
     pub fn judge(&mut self, at: Duration, begun: Duration, call: &Call<'_>) -> Vec<String> {
         let mut verdicts = Vec::new();
@@ -60,6 +77,11 @@ impl Checks {
         {
             let before = call.before.as_ref().and_then(|v| v.container());
             let wanted = self.wanted(begun, service).cloned();
+            // A network that is replaced takes its users off it itself.
+            let is_its_own = call.operation != "disconnect container";
+            if is_its_own && self.converged.get(service).is_some_and(|since| *since < begun) {
+                verdicts.push(format!("P14: changes {service}, of which it is said that it has converged"));
+            }
             verdicts.extend(self.refusals.judge(begun, service, wanted.as_ref(), call, &world));
             match (call.operation, before) {
                 ("remove container", Some(before)) => {
@@ -81,6 +103,7 @@ impl Checks {
                         verdicts.push(format!("P5: replaces {service}, whose manifest is broken"));
                     }
                     verdicts.extend(adoption::made(container, wanted.as_ref(), &world, alone));
+                    verdicts.extend(wanted.and_then(|wanted| volumes_lost(container, &wanted, &others)));
                 }
                 _ => {}
             }

@@ -10,7 +10,7 @@ use env_manager::resource::status::Phase;
 
 use crate::acts::Act;
 use crate::edits::Edit;
-use crate::history::Counts;
+use crate::history::{Counts, Most};
 
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -66,6 +66,11 @@ impl Counts {
         sum(&mut self.phases, &other.phases);
         self.changes += other.changes;
         self.time += other.time;
+        let (most, of) = (&mut self.most, &other.most);
+        most.lines = most.lines.max(of.lines);
+        most.bytes = most.bytes.max(of.bytes);
+        most.words = most.words.max(of.words);
+        most.asked = (most.asked.0.max(of.asked.0), most.asked.1.max(of.asked.1));
     }
 
     /// Kinds and phases that never occurred.
@@ -88,6 +93,11 @@ impl Counts {
             "{histories} histories in {:.1} s: {rate:.1} a second; {hours} virtual hours, {} changing calls",
             took.as_secs_f64(),
             self.changes
+        );
+        let Most { lines, bytes, words, asked: (asked, in_all) } = self.most;
+        let _ = writeln!(
+            out,
+            "the most of one: {lines} lines and {bytes} bytes of trace, {words} bytes of words, the time asked for {asked} times at one moment, {in_all} in all"
         );
         let line = |out: &mut String, title: &str, of: Vec<(String, u64)>| {
             let of: Vec<_> = of.into_iter().map(|(name, n)| format!("{name} {n}")).collect();
