@@ -23,6 +23,7 @@ use crate::resource::secret::Secret;
 
 mod checks;
 mod timing;
+mod world;
 
 struct Zero;
 
