@@ -72,7 +72,8 @@ impl<'a> Run<'a> {
     pub fn forget_failure(&self, d: &mut Draft<'_>) -> bool {
         let Some(failed) = self.kept_failure().filter(|_| self.is_to_be_tried_again()) else { return false };
         let steps = discard(failed, self.grace(), Cause::Requested);
-        d.act(Action::Update, steps, said(Reason::Replacing, "to be tried again, as was asked for"));
+        let why = if self.cx.retry_asked { "as was asked for" } else { "with another strategy, deadline or probes" };
+        d.act(Action::Update, steps, said(Reason::Replacing, format!("to be tried again, {why}")));
         true
     }
 

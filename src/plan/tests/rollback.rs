@@ -121,6 +121,8 @@ fn p09_on_other_terms_a_refused_revision_is_tried_again() {
         let plan = with(edit).plan();
         assert!(plan.executable().is_some(), "{plan}");
         assert_eq!(plan.status.stalled, None, "{plan}");
+        let why = &plan.status.reconciling.as_ref().expect("it is told").1;
+        assert_eq!(why, "to be tried again, with another strategy, deadline or probes");
     }
     // Nothing of what it has to pass.
     assert!(with(|s| s.required = !s.required).plan().is_empty());
