@@ -1,5 +1,9 @@
 //! The task queue: a `redis-server` and the daemon, each a process of its own, and what connects to them.
 
+#[allow(dead_code, reason = "only its settings are used")]
+#[path = "../src/tasks/store/redis/tests/server.rs"]
+mod server;
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
@@ -18,6 +22,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::child::Process;
 use crate::docker::{Error, Result, error};
 use crate::frame;
+use server::DURABLE;
 
 pub type Client = OrchestratorServiceClient<Channel>;
 
@@ -26,20 +31,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Somebody may take the port between its choice and its use.
 const TRIES: usize = 5;
 const STACK: &str = "em-bench";
-
-/// As `manifests/redis.yaml` has it.
-const DURABLE: [&str; 10] = [
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "always",
-    "--no-appendfsync-on-rewrite",
-    "no",
-    "--maxmemory-policy",
-    "noeviction",
-    "--save",
-    "",
-];
 
 /// Both, and nothing in them. The daemon ends first.
 pub struct Queue {

@@ -21,7 +21,7 @@ pub struct RedisServer {
 }
 
 /// As `manifests/redis.yaml` has it.
-const DURABLE: [&str; 10] = [
+pub const DURABLE: [&str; 10] = [
     "--appendonly",
     "yes",
     "--appendfsync",
