@@ -25,6 +25,7 @@ from .rig import Rig
 pytestmark = pytest.mark.daemon
 
 HERE = Path(__file__).resolve().parent
+README = HERE.parent.parent / "README.md"
 GUIDE = HERE.parent.parent / "docs/PYTHON_INTEGRATION_GUIDE.md"
 CHANGES = HERE / "fixtures/seed/RUST_GO_CHANGES_LOG.md"
 
@@ -134,6 +135,15 @@ def test_the_guide_is_true(
     said = capsys.readouterr().out
     assert "True {'redis': 'ready', 'task_queue': 'ready'}" in said
     assert "UNAVAILABLE" in said
+
+
+def test_the_readme_is_true(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.service("redis")
+    (block,) = blocks(README)
+    run(block, {"__name__": "readme"})
+    said = capsys.readouterr().out
+    assert "'healthy': True" in said
+    assert "'status': 'pending'" in said
 
 
 class KafkaProducer:
