@@ -68,7 +68,7 @@ test: engine test-tools python-env ## all tests, against a real engine
 		$(CARGO) test --all-features
 	fi
 
-# RUNS: inputs for each parser; SEED, CASE: docs/testing.md.
+# RUNS: inputs for each parser, from number START on; SEED, CASE: docs/testing.md.
 fuzz: ## a million inputs for the parsers of manifests and configuration
 	@RUNS=$${RUNS:-1000000} $(CARGO) test --quiet --profile sim --all-features --test fuzz -- --nocapture --test-threads 1
 # SEEDS=10000, START=0: so many histories from there on. SEED=4711: one, with its trace. docs/testing.md

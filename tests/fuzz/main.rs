@@ -9,7 +9,7 @@
 //! | [`check`] | what must hold of every input |
 //! | [`run`] | the loop: panics, hangs, memory; makes what fails small |
 //!
-//! `RUNS`: how many inputs each target gets; `SEED`: of which numbers; `CASE`: one of them alone.
+//! `RUNS`: how many inputs each target gets, from number `START` on; `SEED`: of which numbers; `CASE`: one of them alone.
 
 mod check;
 mod corpus;

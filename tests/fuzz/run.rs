@@ -16,13 +16,14 @@ use super::check::Broken;
 use super::rng::Rng;
 
 /// An input that takes longer hangs, on however busy a machine.
-const HANG: Duration = Duration::from_secs(30);
+const HANG: Duration = Duration::from_secs(120);
 /// What all threads together may need above what the process had at the start.
 const MEMORY_KIB: u64 = 192 << 10;
 /// So often a thread looks at the memory, in cases.
 const LOOK: u64 = 64;
-/// Tries to make an input smaller.
+/// Tries to make an input smaller, and how long they may take.
 const SHRINKS: usize = 4_000;
+const SHRINKING: Duration = Duration::from_secs(60);
 const DEFAULT_SEED: u64 = 1;
 
 /// An input in parts, so that any can be made smaller without a word about what they mean.
@@ -52,12 +53,13 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
 }
 
-/// Runs `RUNS` cases, or `few`; or the one that `CASE` names.
+/// Runs `RUNS` cases from `START` on, or `few`; or the one that `CASE` names.
 pub fn run<T: Target>(target: &T, few: u64) {
     let seed = number("SEED").unwrap_or(DEFAULT_SEED);
     let only = number("CASE");
     let runs = number("RUNS").unwrap_or(few);
-    let cases = only.map_or(0..runs, |case| case..case + 1);
+    let start = number("START").unwrap_or(0);
+    let cases = only.map_or(start..start + runs, |case| case..case + 1);
     // The short round runs beside other tests.
     let threads = if runs <= few { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) as u64 };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
@@ -166,9 +168,10 @@ fn checked<T: Target>(target: &T, input: &Parts) -> (bool, Vec<(String, String)>
 fn shrink<T: Target>(target: &T, input: &Parts, rule: &str) -> Parts {
     let mut best = input.clone();
     let mut tries = 0;
+    let begin = Instant::now();
     let mut holds = |candidate: &Parts| {
         tries += 1;
-        tries < SHRINKS && checked(target, candidate).1.iter().any(|(r, _)| r == rule)
+        tries < SHRINKS && begin.elapsed() < SHRINKING && checked(target, candidate).1.iter().any(|(r, _)| r == rule)
     };
     for part in 0..best.len() {
         let mut size = best[part].len().next_power_of_two();

@@ -97,6 +97,10 @@ impl Scene<'_> {
         if is_long && self.image(service).is_some_and(Image::is_job) {
             return Some("a job that is to run for ever".to_owned());
         }
+        let next = format!("{}{NEXT}", spec.name);
+        if self.of(name).iter().any(|c| c.name == next && c.state == RunState::Paused) {
+            return Some("what is to take its place is paused".to_owned());
+        }
         for container in self.of(name).into_iter().filter(|c| c.name == spec.name) {
             let probed = !service.spec.probes.is_empty();
             match container.state {
@@ -317,6 +321,10 @@ pub fn may_be_busy(scene: &Scene<'_>, set: &DesiredSet, service: &str) -> bool {
     needed
         || is_late
         || has_port && theirs().any(ends)
-        || scene.of(service).iter().any(|c| ends(c) || c.state == RunState::Running && !c.ready)
+        || scene.of(service).iter().any(|c| {
+            // Also where its tag names another image by now.
+            let ended = c.state == RunState::Exited && c.exit_code != 0;
+            ends(c) || ended || c.state == RunState::Running && !c.ready
+        })
         || described.is_some_and(|s| adoption::meant(scene.world, s).into_iter().any(ends))
 }
