@@ -16,14 +16,14 @@ use super::check::Broken;
 use super::rng::Rng;
 
 /// An input that takes longer hangs, on however busy a machine.
-const HANG: Duration = Duration::from_secs(120);
+const HANG: Duration = Duration::from_mins(2);
 /// What all threads together may need above what the process had at the start.
 const MEMORY_KIB: u64 = 192 << 10;
 /// So often a thread looks at the memory, in cases.
 const LOOK: u64 = 64;
 /// Tries to make an input smaller, and how long they may take.
 const SHRINKS: usize = 4_000;
-const SHRINKING: Duration = Duration::from_secs(60);
+const SHRINKING: Duration = Duration::from_mins(1);
 const DEFAULT_SEED: u64 = 1;
 
 /// An input in parts, so that any can be made smaller without a word about what they mean.
