@@ -140,12 +140,14 @@ impl Reader<'_> {
     }
 
     fn problem(&mut self, message: String, span: Range<usize>, help: Option<String>) {
-        let message = match self.parsed.problems.len() {
-            n if n < MAX_PROBLEMS => message,
-            MAX_PROBLEMS => "there is more wrong with the file; it is shown once this is mended".to_owned(),
-            _ => return,
+        if self.is_enough() {
+            return;
+        }
+        let (message, help) = if self.parsed.problems.len() < MAX_PROBLEMS {
+            (message, help)
+        } else {
+            ("there is more wrong with the file; it is shown once this is mended".to_owned(), None)
         };
-        let help = help.filter(|_| self.parsed.problems.len() < MAX_PROBLEMS);
         self.parsed.problems.push(Problem::in_file(message, self.document, span).with_help(help));
     }
 

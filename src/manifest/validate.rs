@@ -1,6 +1,6 @@
 //! Checks of documents and services against each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::convert::service::Converted;
@@ -146,7 +146,9 @@ fn cycles(services: &BTreeMap<String, Converted>, findings: &mut Vec<Finding>) {
     // 0 unseen, 1 on the path, 2 done. Without recursion: a chain may be as long as there are services.
     let mut colour: BTreeMap<&str, u8> = BTreeMap::new();
     let mut told = 0;
-    let mut more: BTreeMap<&str, Option<&Place>> = BTreeMap::new();
+    // Those of the cycles that are not told, and the first of their dependencies.
+    let mut untold: BTreeSet<&str> = BTreeSet::new();
+    let mut first: Option<(&str, Option<&Place>)> = None;
     for start in services.keys() {
         let mut path: Vec<(&str, usize)> = Vec::new();
         if !colour.contains_key(start.as_str()) {
@@ -175,18 +177,19 @@ fn cycles(services: &BTreeMap<String, Converted>, findings: &mut Vec<Finding>) {
                         report_cycle(&cycle, services, findings);
                         told += 1;
                     } else {
-                        let edge = || services.get(name)?.places.depends_on.get(other)?.as_ref();
-                        more.extend(cycle.iter().map(|member| (*member, None)));
-                        more.insert(name, edge());
+                        untold.extend(cycle);
+                        let place = || services.get(name)?.places.depends_on.get(other)?.as_ref();
+                        first.get_or_insert_with(|| (name, place()));
                     }
                 }
                 _ => {}
             }
         }
     }
-    let Some((name, place)) = more.iter().find(|(_, place)| place.is_some()).or(more.iter().next()) else { return };
+    let Some((name, place)) = first else { return };
     let message = "there are more cycles of dependencies; they are shown once these are removed".to_owned();
-    findings.push(at(Finding::error(message), *place, name).about(more.keys().map(|name| ResourceKey::service(*name))));
+    findings
+        .push(at(Finding::error(message), place, name).about(untold.iter().map(|name| ResourceKey::service(*name))));
 }
 
 fn report_cycle(cycle: &[&str], services: &BTreeMap<String, Converted>, findings: &mut Vec<Finding>) {

@@ -48,6 +48,14 @@ local function number()
   return call('INCR', P .. 'n')
 end
 
+-- What the record of a task says that is in a set, by the set's first letter.
+local STATES = { w = 'pending', z = 'pending', l = 'running', c = 'completed', x = 'cancelled', d = 'failed' }
+
+-- Whether a member of a set is there by its record, too: of `t` are looked at its state, class and member.
+local function belongs(t, set, m)
+  return t.state == STATES[string.sub(set, 1, 1)] and t.class == string.sub(set, 3) and t.member == m
+end
+
 -- One event. `more` has pairs of a name and a text; empty ones are left out.
 local function tell(what, id, class, attempt, more)
   local event = { 'what', what, 'id', id, 'class', class, 'attempt', attempt }

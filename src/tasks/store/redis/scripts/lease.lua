@@ -50,11 +50,12 @@ while bytes > 0 do
   else
     local id = id_of(m)
     local key = P .. 't:' .. id
-    local f = call('HMGET', key, 'att', 'max', 'prio', 'flow', 'queued', 'state', 'seq', 'due')
+    local f = call('HMGET', key, 'att', 'max', 'prio', 'flow', 'queued', 'due', 'class', 'state', 'seq')
     if not f[1] then
       -- Its submission was cut off, or somebody removed keys by hand.
       call('DEL', key, P .. 'p:' .. id, P .. 'o:' .. id, P .. 'v:' .. id)
-    elseif f[6] == 'pending' and member(f[7], id) == m and tonumber(f[8] or 0) <= now then
+    elseif tonumber(f[6] or 0) <= now
+      and belongs({ class = f[7], state = f[8], member = member(f[9], id) }, 'w:' .. next.name, m) then
       local payload = call('GET', P .. 'p:' .. id)
       if not payload then
         -- The end that it came to was cut off after its last write; what was done next did not know of it.

@@ -47,8 +47,6 @@ local function running(key, count)
   return found
 end
 
-local STATES = { w = 'pending', z = 'pending', l = 'running', c = 'completed', x = 'cancelled', d = 'failed' }
-
 -- False where it does not belong there (common.lua), or is gone.
 local function listed(kind, m)
   local listed = record(id_of(m), false)

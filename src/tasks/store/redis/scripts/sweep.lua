@@ -12,11 +12,9 @@ local function first(key, until_ms)
   return found
 end
 
-local ENDED = { c = 'completed', x = 'cancelled', d = 'failed' }
-
 local function forget(key, m)
   local t = task(id_of(m))
-  if not t or t.state == ENDED[string.sub(key, 1, 1)] and t.member == m then
+  if not t or belongs(t, key, m) then
     local id = id_of(m)
     call('DEL', P .. 't:' .. id, P .. 'p:' .. id, P .. 'o:' .. id, P .. 'v:' .. id)
   end
@@ -28,7 +26,7 @@ for i, class in ipairs(CLASSES) do
   local limit = tonumber(ARGV[4 + i])
   for _, m in ipairs(first('l:' .. class, now)) do
     local t = task(id_of(m))
-    if not t or t.state ~= 'running' or t.member ~= m then
+    if not t or not belongs(t, 'l:' .. class, m) then
       call('ZREM', P .. 'l:' .. class, m)
     else
       local error = 'its worker ' .. t.worker .. ' was not heard of any more'
@@ -41,7 +39,7 @@ for i, class in ipairs(CLASSES) do
   end
   for _, m in ipairs(first('z:' .. class, now)) do
     local t = task(id_of(m))
-    if t and t.state == 'pending' and t.member == m then
+    if t and belongs(t, 'z:' .. class, m) then
       call('ZADD', P .. 'w:' .. class, -t.prio, m)
       call('HDEL', P .. 't:' .. t.id, 'due')
       due = due + 1

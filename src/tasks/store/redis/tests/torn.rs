@@ -231,11 +231,24 @@ async fn is_harmless(act: Act) {
                 let found = rig.store.get(&ids(&[name]), true).await.unwrap().remove(0);
                 let may = act.ends(name, then);
                 assert!(may.contains(&found.as_ref().map(|t| t.state)), "{context}: {name}: {found:?}, {may:?}");
-                let listed = rig.store.list(&[State::Pending, State::Running], None, None, 10).await.unwrap();
-                assert!(listed.tasks.is_empty(), "{context}: {listed:?}");
             }
+            let listed = rig.store.list(&[State::Pending, State::Running], None, None, 10).await.unwrap();
+            assert!(listed.tasks.is_empty(), "{context}: {listed:?}");
         }
     }
+}
+
+/// As after a submission that was cut off, and came again with another class.
+#[tokio::test]
+async fn p20_a_task_is_leased_as_one_of_its_records_class_alone() {
+    let Some(rig) = Rig::new().await else { return };
+    rig.submit(&[task("t")]).await;
+    let keys = [Class::CpuShort, Class::CpuLong].map(|class| rig.store.key(&format!("w:{}", class.name())));
+    let member: Vec<String> = rig.redis.command(&["ZRANGE", &keys[0], "0", "0"]).await.unwrap();
+    let _: i64 = rig.redis.command(&["ZADD", &keys[1], "0", &member[0]]).await.unwrap();
+    assert!(rig.lease(Class::CpuLong, 1).await.is_empty());
+    assert_eq!(names(&rig.lease(Class::CpuShort, 1).await), ["t"]);
+    assert_eq!(*rig.store.depths().await.unwrap().by_class.of(Class::CpuLong), ClassDepth::default());
 }
 
 #[tokio::test]
